@@ -1,1 +1,33 @@
+//! Counterfoil: a retail transaction engine with a Merkle-batching anchor at its core.
+//!
+//! A sale commits to Postgres at once; sales become keccak-256 leaves of one Merkle tree an interval;
+//! only the tree's root goes on chain; every sale row keeps its inclusion proof.
+//!
+//! # Layout
+//! - [`cli`]: one file a subcommand; puts everything together
+//! - [`server`]: the route table, its layers, `serve(listener, shutdown)`
+//! - [`worker`]: the loop around the steps: seal, publish, watch, purge
+//! - [`sales`]: recording and reading sales, receipts and proofs
+//! - [`anchor`]: sealing batches, publishing their roots, watching them to finality
+//! - [`http`]: what every route uses: problems, authentication, idempotency keys, paging
+//! - [`dev`]: private Postgres, Redis and chain for demonstrations, development and tests
+//! - [`chain`]: the only file that talks to an RPC
+//! - [`config`], [`limits`], [`clock`], [`money`], [`ids`], [`telemetry`]: the ground everything stands on
+//!
+//! The formats that others rely on are the crate `counterfoil-proofs`. An import goes down this list
+//! only; `docs/ARCHITECTURE.md` says why, and a test holds it.
 
+pub mod anchor;
+pub mod chain;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod dev;
+pub mod http;
+pub mod ids;
+pub mod limits;
+pub mod money;
+pub mod sales;
+pub mod server;
+pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,139 @@
+//! The configuration: flags of `serve` and the environment, one struct.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, FromArgMatches, ValueEnum};
+use secrecy::SecretString;
+
+use crate::limits;
+
+/// Which parts of the engine a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// The HTTP interface.
+    Api,
+    /// Sealing, publishing, watching and purging.
+    Worker,
+    /// Both.
+    All,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseArgs {
+    /// Postgres, e.g. postgres://user:password@host:5432/counterfoil
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: SecretString,
+}
+
+/// Which registry on which chain, and through which RPC.
+#[derive(Debug, Clone, Args)]
+pub struct ChainArgs {
+    /// The chain's JSON-RPC address; only its host is ever logged
+    #[arg(long, env = "RPC_URL", hide_env_values = true)]
+    pub rpc_url: Option<SecretString>,
+    /// The registry contract as CAIP-10, e.g. eip155:1:0x…; the one pinned in the database unless given
+    #[arg(long, env = "COUNTERFOIL_REGISTRY")]
+    pub registry: Option<String>,
+    /// The publisher's private key, 32 bytes as hex
+    #[arg(long, env = "COUNTERFOIL_PUBLISHER_KEY", hide_env_values = true)]
+    pub publisher_key: Option<SecretString>,
+    /// A file that holds the publisher's private key
+    #[arg(long, env = "COUNTERFOIL_PUBLISHER_KEY_FILE", conflicts_with = "publisher_key")]
+    pub publisher_key_file: Option<PathBuf>,
+    /// How often the chain is looked at
+    #[arg(long, env = "COUNTERFOIL_CHAIN_POLL", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub chain_poll: Duration,
+}
+
+/// What the HTTP interface needs to know.
+#[derive(Debug, Clone, Args)]
+pub struct HttpArgs {
+    /// Address of the HTTP interface
+    #[arg(long, env = "COUNTERFOIL_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Address customers reach it under; stands in every receipt's link, so it must not change
+    /// [default: http:// and the listen address]
+    #[arg(long, env = "COUNTERFOIL_PUBLIC_URL")]
+    pub public_url: Option<String>,
+    /// Origins whose pages may call the interface, separated by commas
+    #[arg(long, env = "COUNTERFOIL_CORS_ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Vec<String>,
+    /// Serve the first version's endpoints, POST /transactions/record and GET /transactions/{id}
+    #[arg(long, env = "COUNTERFOIL_FIRST_VERSION")]
+    pub first_version: bool,
+}
+
+/// Everything `serve` is told.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
+    pub http: HttpArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
+    pub chain: ChainArgs,
+    /// Connections to Postgres that the interface may hold
+    #[arg(long, env = "COUNTERFOIL_DATABASE_CONNECTIONS", default_value_t = 16)]
+    pub database_connections: u32,
+    /// Address of the Prometheus metrics; keep it off the public network
+    #[arg(long, env = "COUNTERFOIL_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
+    pub metrics_listen: SocketAddr,
+    /// Which parts to run
+    #[arg(long, env = "COUNTERFOIL_ROLE", default_value = "all")]
+    pub role: Role,
+    /// Apply outstanding migrations before starting
+    #[arg(long, env = "COUNTERFOIL_MIGRATE")]
+    pub migrate: bool,
+    /// How long sales wait for their batch at most
+    #[arg(long, env = "COUNTERFOIL_BATCH_INTERVAL", default_value = "1m", value_parser = humantime::parse_duration)]
+    pub batch_interval: Duration,
+    /// Sales that make a batch before its interval is over, and its size at most (1 to 1048576)
+    #[arg(long, env = "COUNTERFOIL_BATCH_LEAVES", default_value_t = limits::BATCH_LEAVES as u32,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub batch_leaves: u32,
+    /// How log lines look
+    #[arg(long, env = "COUNTERFOIL_LOG_FORMAT", default_value = "json")]
+    pub log_format: LogFormat,
+}
+
+/// The names of all environment variables that the configuration reads.
+pub fn variables() -> Vec<String> {
+    command()
+        .get_arguments()
+        .filter_map(|argument| argument.get_env())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect()
+}
+
+/// The configuration that these flags and the environment give.
+///
+/// # Errors
+/// clap's, with the flag or variable that is wrong.
+pub fn parse(flags: &[&str]) -> Result<Config, clap::Error> {
+    let matches = command().try_get_matches_from(std::iter::once("serve").chain(flags.iter().copied()))?;
+    Config::from_arg_matches(&matches)
+}
+
+fn command() -> clap::Command {
+    #[derive(clap::Parser)]
+    struct Serve {
+        #[command(flatten)]
+        _config: Config,
+    }
+    Serve::command()
+}

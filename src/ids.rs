@@ -1,0 +1,72 @@
+//! Identifiers as callers see them: a prefix and a UUIDv7 in Crockford base32, opaque to them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use counterfoil_proofs::base32;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::clock::{Clock, Entropy};
+
+/// An identifier that is none, or one of another kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected an id that begins with {prefix}")]
+pub struct IdError {
+    prefix: &'static str,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// What its text begins with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new one, ordered by time.
+            pub fn new(clock: &Clock, entropy: &Entropy) -> Self {
+                Self(entropy.uuid_v7(clock))
+            }
+
+            /// The 16 bytes that the formats commit to.
+            pub fn bytes(self) -> [u8; 16] {
+                self.0.into_bytes()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), base32::encode(self.0.as_bytes()))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                text.strip_prefix($prefix)
+                    .and_then(base32::decode)
+                    .map(|bytes| Self(Uuid::from_bytes(bytes)))
+                    .ok_or(IdError { prefix: $prefix })
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A merchant.
+    MerchantId = "mer_";
+    /// A sale or a refund.
+    SaleId = "sale_";
+    /// An API key.
+    KeyId = "key_";
+}

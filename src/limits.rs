@@ -1,0 +1,64 @@
+//! The bounds of every input, in one place. Each has an error code of its own where it is checked.
+
+use std::time::Duration;
+
+/// Body of a request, bytes.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Body of `POST /v1/sales:batch`, bytes.
+pub const BATCH_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Items of `POST /v1/sales:batch`.
+pub const BATCH_ITEMS: usize = 500;
+/// Time a request may take.
+pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+/// Requests worked on at once by one process.
+pub const CONCURRENT_REQUESTS: usize = 1024;
+
+/// `Idempotency-Key`, characters.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// How long a repeat waits for the first request with its key.
+pub const IN_FLIGHT_WAIT: Duration = Duration::from_secs(2);
+/// How long one write may wait for its merchant's lock in Postgres.
+pub const MERCHANT_LOCK_WAIT: Duration = Duration::from_secs(10);
+/// `X-Request-Id` taken from a caller, characters.
+pub const REQUEST_ID_CHARS: usize = 128;
+/// A revoked key stops working within this time.
+pub const KEY_CACHE_TIME: Duration = Duration::from_secs(4);
+
+/// An amount in minor units: 10^15 keeps every sum of a shop's life inside 64 bits.
+pub const AMOUNT_MINOR: i64 = 1_000_000_000_000_000;
+/// Digits before the point of a unit price or quantity.
+pub const DECIMAL_INTEGER_DIGITS: usize = 12;
+/// Digits after the point of a unit price or quantity.
+pub const DECIMAL_FRACTION_DIGITS: usize = 6;
+/// Lines of a sale.
+pub const LINES: usize = 2_000;
+/// Payments of a sale.
+pub const PAYMENTS: usize = 100;
+/// Short texts (register, cashier, customer reference, sku, payment method), characters.
+pub const SHORT_TEXT_CHARS: usize = 64;
+/// A line's name, characters.
+pub const NAME_CHARS: usize = 200;
+/// Keys of `metadata`.
+pub const METADATA_KEYS: usize = 50;
+/// A key of `metadata`, characters.
+pub const METADATA_KEY_CHARS: usize = 40;
+/// A value of `metadata`, characters.
+pub const METADATA_VALUE_CHARS: usize = 500;
+/// How far ahead of the server's clock `sold_at` may be.
+pub const SOLD_AT_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Errors named in one answer.
+pub const FAULTS: usize = 100;
+
+/// Rows of a page unless asked for.
+pub const PAGE: i64 = 25;
+/// Rows of a page at most.
+pub const PAGE_MAX: i64 = 100;
+
+/// Leaves of a batch unless configured.
+pub const BATCH_LEAVES: usize = 131_072;
+/// Batches one anchor transaction may carry; the registry refuses more.
+pub const ANCHOR_BATCHES: i64 = 256;
+/// How long a remembered refusal is kept.
+pub const REFUSAL_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// One call of an RPC.
+pub const RPC_TIME: Duration = Duration::from_secs(10);

@@ -1,0 +1,76 @@
+//! A sale as Postgres holds it, and the struct that its leaf commits to.
+
+use counterfoil_proofs::details;
+use counterfoil_proofs::leaf::{Currency, Kind, OrderId, Sale};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::clock::unix_ms;
+
+/// The columns of `sale` that its leaf commits to, and the details' bytes.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "columns, described in the migration")]
+pub struct StoredSale {
+    pub merchant_id: Uuid,
+    pub sale_id: Uuid,
+    pub seq: i64,
+    pub order_id: String,
+    pub kind: i16,
+    pub refers_to: Option<Uuid>,
+    pub customer: Option<Vec<u8>>,
+    pub currency: String,
+    pub amount_minor: i64,
+    pub recorded_at: OffsetDateTime,
+    pub details: Vec<u8>,
+    pub details_hash: Vec<u8>,
+    pub salt: Vec<u8>,
+}
+
+/// A stored row that is no sale: somebody else wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored {column} is not one that the intake writes")]
+pub struct StoredSaleError {
+    /// The column that is wrong.
+    pub column: &'static str,
+}
+
+impl StoredSale {
+    /// The struct of the leaf.
+    ///
+    /// # Errors
+    /// The first column that cannot have been written by the intake, a hash of the details that is not
+    /// theirs among them.
+    pub fn to_sale(&self) -> Result<Sale, StoredSaleError> {
+        let wrong = |column| StoredSaleError { column };
+        let details_hash = fixed(&self.details_hash).ok_or(wrong("details_hash"))?;
+        if details::hash(&self.details) != details_hash {
+            return Err(wrong("details"));
+        }
+        Ok(Sale {
+            merchant: self.merchant_id.into_bytes(),
+            sale: self.sale_id.into_bytes(),
+            seq: u64::try_from(self.seq).map_err(|_| wrong("seq"))?,
+            order_id: OrderId::parse(&self.order_id).map_err(|_| wrong("order_id"))?,
+            kind: match self.kind {
+                1 => Kind::Sale,
+                2 => Kind::Refund,
+                _ => return Err(wrong("kind")),
+            },
+            refers_to: self.refers_to.map(Uuid::into_bytes),
+            customer: match &self.customer {
+                Some(bytes) => Some(fixed(bytes).ok_or(wrong("customer"))?),
+                None => None,
+            },
+            currency: Currency::parse(&self.currency).map_err(|_| wrong("currency"))?,
+            amount: u64::try_from(self.amount_minor).map_err(|_| wrong("amount_minor"))?.into(),
+            recorded_at: u64::try_from(unix_ms(self.recorded_at)).map_err(|_| wrong("recorded_at"))?,
+            details: details_hash,
+            salt: fixed(&self.salt).ok_or(wrong("salt"))?,
+        })
+    }
+}
+
+/// `bytes` as an array, if it is that long.
+pub fn fixed<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
+    bytes.try_into().ok()
+}

@@ -1,0 +1,74 @@
+//! Logs and metrics: where they go, and what the metrics are called.
+
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::UtcTime;
+
+use crate::config::LogFormat;
+
+/// Age in seconds of the oldest sale that no finalized anchor covers: the one that matters.
+pub const OLDEST_UNANCHORED_SECONDS: &str = "counterfoil_oldest_unanchored_seconds";
+/// Sales that wait for a batch.
+pub const PENDING_SALES: &str = "counterfoil_pending_sales";
+/// Batches by `state`.
+pub const BATCHES: &str = "counterfoil_batches";
+/// Proofs and roots that did not verify before they were served or published, by `check`. Must stay 0.
+pub const SELF_CHECK_FAILURES: &str = "counterfoil_self_check_failures_total";
+/// Merchants that wait because one of their sales cannot be sealed. Must stay 0.
+pub const SEAL_HOLDS: &str = "counterfoil_seal_holds";
+/// Chains on which anchoring has stopped until somebody has looked, by `chain`. Must stay 0.
+pub const CHAIN_HALTED: &str = "counterfoil_chain_halted";
+/// Sales and refunds by `outcome` of their recording.
+pub const SALES_RECORDED: &str = "counterfoil_sales_total";
+/// Seconds a request took, by `route`, `method` and `status`.
+pub const REQUEST_SECONDS: &str = "counterfoil_http_request_seconds";
+/// Seconds a step of the worker took, by `step`.
+pub const STEP_SECONDS: &str = "counterfoil_worker_step_seconds";
+/// Steps of the worker that failed, by `step`.
+pub const STEP_FAILURES: &str = "counterfoil_worker_step_failures_total";
+/// Calls of an RPC that failed, by `chain` and `class`.
+pub const RPC_ERRORS: &str = "counterfoil_rpc_errors_total";
+
+/// Sends log lines to standard error. `filter` is a `tracing` filter, e.g. `info,sqlx=warn`; it may be
+/// called once a process, later calls change nothing.
+pub fn init_logs(format: LogFormat, filter: &str) {
+    let filter = EnvFilter::try_from_env("COUNTERFOIL_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Json => {
+            logs.json().flatten_event(true).with_timer(UtcTime::rfc_3339()).try_init()
+        }
+        LogFormat::Text => logs.with_timer(UtcTime::rfc_3339()).with_target(false).try_init(),
+    };
+    if set.is_err() {
+        tracing::debug!("logs were set up before");
+    }
+}
+
+/// Installs the recorder whose text `/metrics` serves.
+///
+/// # Errors
+/// When a recorder is installed already.
+pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0])?
+        .install_recorder()?;
+    describe_gauge!(OLDEST_UNANCHORED_SECONDS, "Age of the oldest sale that no finalized anchor covers");
+    describe_gauge!(PENDING_SALES, "Sales that wait for a batch");
+    describe_gauge!(BATCHES, "Batches by state");
+    describe_counter!(SELF_CHECK_FAILURES, "Proofs and roots that did not verify; must stay 0");
+    describe_gauge!(SEAL_HOLDS, "Merchants that wait because a sale cannot be sealed; must stay 0");
+    describe_gauge!(CHAIN_HALTED, "1 where anchoring has stopped until somebody has looked");
+    describe_counter!(SALES_RECORDED, "Sales and refunds by outcome of their recording");
+    describe_histogram!(REQUEST_SECONDS, "Seconds a request took");
+    describe_histogram!(STEP_SECONDS, "Seconds a step of the worker took");
+    describe_counter!(STEP_FAILURES, "Steps of the worker that failed");
+    describe_counter!(RPC_ERRORS, "Calls of an RPC that failed, by class");
+    // present from the first scrape, so that an alarm on its rate cannot miss the first failure
+    for check in ["proof", "root"] {
+        metrics::counter!(SELF_CHECK_FAILURES, "check" => check).absolute(0);
+    }
+    Ok(handle)
+}
