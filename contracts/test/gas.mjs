@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { binary } from "../tools/foundry.mjs";
 
 const ONE_BATCH = 52_200n;
 const FURTHER_BATCH = 25_000n;
@@ -13,7 +12,9 @@ const FIRST = 0x1111111111111111n;
 const ROOT = new URL("../", import.meta.url);
 const artifact = JSON.parse(readFileSync(new URL("artifacts/CounterfoilRegistry.json", ROOT), "utf8"));
 
-const anvil = spawn(binary("anvil"), ["--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
+const anvil = spawn(new URL("node_modules/.bin/anvil", ROOT).pathname, ["--port", "0"], {
+  stdio: ["ignore", "pipe", "inherit"],
+});
 try {
   await measure(await listening(anvil));
 } finally {
