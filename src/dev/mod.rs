@@ -217,5 +217,9 @@ async fn give_up(
         Ok(running) => reasons.extend(anvil::stop(running).await.err()),
         Err(reason) => reasons.insert(0, reason),
     }
-    DevError::Several(reasons)
+    if reasons.len() == 1 {
+        reasons.remove(0)
+    } else {
+        DevError::Several(reasons)
+    }
 }

@@ -24,6 +24,8 @@ use super::service::{self, Running, Service};
 pub(super) const CLUSTER: &str = "postgres";
 /// The cluster's superuser and our database in it.
 const NAME: &str = "counterfoil";
+/// How the name of a cluster begins that is being made, or that is kept elsewhere.
+const UNFINISHED: &str = "postgres-";
 /// Where clusters go whose data directory their user cannot reach.
 const ELSEWHERE: &str = "/var/lib/counterfoil";
 /// After a crash it replays its log first.
@@ -175,11 +177,8 @@ async fn create_cluster(
     password: &str,
 ) -> Result<(), DevError> {
     let parent = cluster_parent(data_dir, user)?;
-    let unfinished = format!("{CLUSTER}.new-");
-    if parent == data_dir.path() {
-        delete_unfinished(&parent, &unfinished);
-    }
-    let new = parent.join(unfinished + &random_hex::<8>()?);
+    delete_unfinished(data_dir.path());
+    let new = parent.join(format!("{UNFINISHED}{}", random_hex::<8>()?));
     DirBuilder::new()
         .mode(0o700)
         .create(&new)
@@ -242,13 +241,10 @@ fn cluster_parent(data_dir: &DataDir, user: Option<User>) -> Result<PathBuf, Dev
 
 /// Deletes what killed starts left behind. An `initdb` of theirs may still write, so this may
 /// fail; then the next start has another go.
-fn delete_unfinished(parent: &Path, prefix: &str) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(prefix.as_bytes())
-        {
+fn delete_unfinished(data_dir: &Path) {
+    for entry in fs::read_dir(data_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
