@@ -2,7 +2,6 @@
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::UtcTime;
 
 use crate::config::LogFormat;
 
@@ -35,10 +34,8 @@ pub fn init_logs(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_from_env("COUNTERFOIL_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match format {
-        LogFormat::Json => {
-            logs.json().flatten_event(true).with_timer(UtcTime::rfc_3339()).try_init()
-        }
-        LogFormat::Text => logs.with_timer(UtcTime::rfc_3339()).with_target(false).try_init(),
+        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+        LogFormat::Text => logs.with_target(false).try_init(),
     };
     if set.is_err() {
         tracing::debug!("logs were set up before");
