@@ -129,12 +129,11 @@ contract VectorsTest is RegistryTest {
         bytes32 previous = 0;
         for (uint64 batch = 1; batch <= 4; batch++) {
             string memory path = batchPath(batch);
-            string memory file = string.concat(path, ".file");
-            bytes memory encoded = vm.parseJsonType(json, string.concat(file, ".manifest"), MANIFEST);
+            bytes memory encoded = vm.parseJsonType(json, string.concat(path, ".file.manifest"), MANIFEST);
             Manifest memory manifest = abi.decode(encoded, (Manifest));
             vm.assertEq(manifest.batch, batch);
             vm.assertEq(manifest.previous, previous, "previous");
-            vm.assertEq(manifest.marks, marksHash(json, file), "marks");
+            vm.assertEq(manifest.marks, marksHash(json, path), "marks");
             bytes32 hash = keccak256(abi.encodePacked(vm.eip712HashStruct(MANIFEST, abi.encode(manifest))));
             vm.assertEq(hash, vm.parseJsonBytes32(json, string.concat(path, ".manifestHash")), "manifest");
             previous = node(manifest.tree, hash);
@@ -185,24 +184,31 @@ contract VectorsTest is RegistryTest {
     }
 
     function checkTree(string memory json, string memory path) private {
-        uint64 batch = anchorNext(vm.parseJsonBytes32(json, string.concat(path, ".root")));
+        bytes32 root = vm.parseJsonBytes32(json, string.concat(path, ".root"));
+        bytes32 manifest = vm.parseJsonBytes32(json, string.concat(path, ".manifestHash"));
+        vm.assertEq(root, node(vm.parseJsonBytes32(json, string.concat(path, ".tree")), manifest), path);
+        uint64 batch = anchorNext(root);
         bytes32[] memory leaves = vm.parseJsonBytes32Array(json, string.concat(path, ".leaves"));
         bytes32[][] memory proofs = abi.decode(vm.parseJson(json, string.concat(path, ".proofs")), (bytes32[][]));
         uint256 count = vm.parseJsonUint(json, string.concat(path, ".count"));
         vm.assertTrue(count > 0 && leaves.length == count && proofs.length == count, path);
         for (uint256 i = 0; i < count; i++) {
+            vm.assertEq(proofs[i][proofs[i].length - 1], manifest, path);
             vm.assertTrue(registry.verify(batch, leaves[i], proofs[i]), path);
         }
     }
 
     /// @dev keccak256 over each merchant and the hash of its mark, the merchants ascending.
-    function marksHash(string memory json, string memory file) private pure returns (bytes32) {
-        Mark[] memory marks = abi.decode(vm.parseJsonTypeArray(json, string.concat(file, ".marks"), MARK), (Mark[]));
+    function marksHash(string memory json, string memory path) private pure returns (bytes32) {
+        bytes32[] memory hashes = vm.parseJsonBytes32Array(json, string.concat(path, ".markHashes"));
+        Mark[] memory marks =
+            abi.decode(vm.parseJsonTypeArray(json, string.concat(path, ".file.marks"), MARK), (Mark[]));
         bytes memory all;
         for (uint256 i = 0; i < marks.length; i++) {
             vm.assertTrue(i == 0 || marks[i - 1].merchant < marks[i].merchant, "merchants ascend");
-            bytes32 hash = vm.eip712HashStruct(MARK, abi.encode(marks[i]));
-            all = abi.encodePacked(all, marks[i].merchant, keccak256(abi.encodePacked(hash)));
+            bytes32 hash = keccak256(abi.encodePacked(vm.eip712HashStruct(MARK, abi.encode(marks[i]))));
+            vm.assertEq(hash, hashes[i], "mark");
+            all = abi.encodePacked(all, marks[i].merchant, hash);
         }
         return keccak256(all);
     }
