@@ -17,9 +17,11 @@
 //! The formats that others rely on are the crate `counterfoil-proofs`. An import goes down this list
 //! only; `docs/ARCHITECTURE.md` says why, and a test holds it.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod dev;
 pub mod http;
 pub mod ids;
 pub mod limits;
