@@ -28,7 +28,7 @@ create table api_key (
     key_id      uuid        not null,
     -- pos: records, and reads what it names; auditor: reads; admin: all of its merchant
     role        text        not null,
-    -- SHA-256 of the secret part; 160 random bits need no slow hash
+    -- SHA-256 of the secret part; 128 random bits need no slow hash
     secret_hash bytea       not null,
     label       text        not null default '',
     created_at  timestamptz not null,

@@ -175,3 +175,27 @@ pub enum Finding {
         merchant: [u8; 16],
     },
 }
+
+impl Finding {
+    /// A stable name of what is wrong, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Finding::BatchSkipped { .. } => "batch_skipped",
+            Finding::BatchRepeated { .. } => "batch_repeated",
+            Finding::BatchFaulty { .. } => "batch_faulty",
+            Finding::PreviousWrong { .. } => "previous_wrong",
+            Finding::NotAnchored { .. } => "not_anchored",
+            Finding::RootWrong { .. } => "root_wrong",
+            Finding::RunBroken { .. } => "run_broken",
+            Finding::HeadForked { .. } => "head_forked",
+            Finding::Missing { .. } => "missing",
+            Finding::UnsealedGap { .. } => "unsealed_gap",
+            Finding::Added { .. } => "added",
+            Finding::Uncovered { .. } => "uncovered",
+            Finding::Double { .. } => "double",
+            Finding::Renumbered { .. } => "renumbered",
+            Finding::Changed { .. } => "changed",
+            Finding::Foreign { .. } => "foreign",
+        }
+    }
+}

@@ -39,7 +39,9 @@ impl Receipt {
                 .collect::<Result<_, _>>()?,
             batch: batch.map(|at| BatchRef::read(&at)).transpose()?,
             anchors: match object.optional("anchors") {
-                Some(at) if !sealed => return Err(at.fault(Fault::Value("there before the batch"))),
+                Some(at) if !sealed => {
+                    return Err(at.fault(Fault::Value("allowed before there is a batch")));
+                }
                 None if sealed => return Err(object.missing("anchors")),
                 None => Vec::new(),
                 Some(at) => at
@@ -49,8 +51,10 @@ impl Receipt {
             },
         };
         match (sealed, receipt.proof.is_empty()) {
-            (true, true) => Err(proof.fault(Fault::Value("empty once there is a batch"))),
-            (false, false) => Err(proof.fault(Fault::Value("there before the batch"))),
+            (true, true) => {
+                Err(proof.fault(Fault::Value("a list of siblings, though there is a batch")))
+            }
+            (false, false) => Err(proof.fault(Fault::Value("allowed before there is a batch"))),
             _ => Ok(receipt),
         }
     }

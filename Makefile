@@ -1,0 +1,62 @@
+# The commands of the project. `make` lists them.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+COUNTERFOIL := $(TARGET)/debug/counterfoil
+# what tools/setup built, should the machine not have it
+export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
+# queries are checked against .sqlx, whatever database the environment names
+export SQLX_OFFLINE := true
+
+.PHONY: help demo dev test check bench setup sqlx openapi vectors audit-deps
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
+
+demo: ## a day of sales, from the till to receipts that are checked against a chain
+	@tools/setup run
+	cargo run -- demo
+
+dev: ## Postgres, Redis, a chain and the engine, for working against; ends with Ctrl-C
+	@tools/setup run
+	cargo run -- dev
+
+test: ## every test, against real services of its own
+	@tools/setup test
+	cargo nextest run --workspace --no-run
+	$(COUNTERFOIL) with-services -- cargo nextest run --workspace
+	@if grep -rqE '^ *//[/!] ```' src proofs/src; then cargo test --doc --workspace; fi
+	npm --prefix contracts test
+	npm --prefix contracts run vectors
+
+check: ## format, lints, licences, and that everything committed is up to date
+	@tools/setup check
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+	tools/sqlx-prepare --check
+	@cargo run --quiet -- openapi | diff -u docs/openapi.json - \
+		|| { echo "docs/openapi.json is not up to date: make openapi, and commit it"; exit 1; }
+	npm --prefix contracts run check
+
+bench: ## the benchmarks
+	cargo bench --workspace
+
+setup: ## installs what this machine lacks for all of the above
+	@tools/setup run
+	@tools/setup test
+	@tools/setup check
+
+sqlx: ## .sqlx, the database's answers about our queries, anew
+	tools/sqlx-prepare
+
+openapi: ## docs/openapi.json anew
+	cargo run --quiet -- openapi > docs/openapi.json.new
+	mv docs/openapi.json.new docs/openapi.json
+
+vectors: ## proofs/vectors, the examples that every implementation is checked by, anew
+	cargo run -p counterfoil-proofs --example vectors
+
+audit-deps: ## known vulnerabilities of the dependencies; needs a network
+	@tools/setup check
+	cargo deny --locked check advisories

@@ -1,0 +1,148 @@
+//! Connections to Postgres, each as the role it needs, and the schema's version.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::{Migrate, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::limits;
+
+/// The migrations, in their order.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// The group role a connection takes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseRole {
+    /// Executes `record_sales` and reads.
+    Api,
+    /// Seals, anchors and purges.
+    Worker,
+    /// The login's own, for migrations and set-up.
+    Owner,
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The address is none.
+    #[error(
+        "DATABASE_URL is not an address such as postgres://user:password@host:5432/counterfoil"
+    )]
+    Address,
+    /// It does not answer.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] sqlx::Error),
+    /// A migration failed.
+    #[error("migrating the database failed")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// Its schema is not this program's.
+    #[error(
+        "the database's schema is at version {found}, this program needs {needed}; run `counterfoil migrate`, or start with --migrate"
+    )]
+    Version {
+        /// The newest migration that was applied; 0 for an empty database.
+        found: i64,
+        /// The newest one this program has.
+        needed: i64,
+    },
+}
+
+fn options(url: &SecretString, role: DatabaseRole) -> Result<PgConnectOptions, DatabaseError> {
+    // sqlx's own error may repeat the address, which holds a password
+    let options: PgConnectOptions = url
+        .expose_secret()
+        .parse()
+        .map_err(|_| DatabaseError::Address)?;
+    let options = options.application_name("counterfoil");
+    let lock_wait = format!("{}ms", limits::MERCHANT_LOCK_WAIT.as_millis());
+    // acknowledged means durable, whatever the cluster's own setting
+    let options = options.options([
+        ("synchronous_commit", "on"),
+        ("lock_timeout", lock_wait.as_str()),
+    ]);
+    Ok(match role {
+        DatabaseRole::Api => {
+            options.options([("role", "counterfoil_api"), ("statement_timeout", "30s")])
+        }
+        DatabaseRole::Worker => options.options([
+            ("role", "counterfoil_worker"),
+            ("statement_timeout", "120s"),
+        ]),
+        DatabaseRole::Owner => options,
+    })
+}
+
+/// A pool whose connections hold `role`. Nothing is connected until it is used.
+///
+/// # Errors
+/// When the address is none.
+pub fn pool(
+    url: &SecretString,
+    role: DatabaseRole,
+    connections: u32,
+) -> Result<PgPool, DatabaseError> {
+    Ok(PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options(url, role)?))
+}
+
+/// One connection as the login's own role.
+///
+/// # Errors
+/// When the address is none or nobody answers there.
+pub async fn connect(url: &SecretString) -> Result<PgConnection, DatabaseError> {
+    PgConnection::connect_with(&options(url, DatabaseRole::Owner)?)
+        .await
+        .map_err(DatabaseError::Unreachable)
+}
+
+/// Applies outstanding migrations, under a lock, and says how many there were.
+///
+/// # Errors
+/// When the database cannot be reached or a migration fails.
+pub async fn migrate(url: &SecretString) -> Result<usize, DatabaseError> {
+    let mut db = connect(url).await?;
+    let before = applied(&mut db).await?.len();
+    MIGRATIONS
+        .run(&mut db)
+        .await
+        .map_err(DatabaseError::Migration)?;
+    Ok(applied(&mut db).await?.len() - before)
+}
+
+/// Checks that the schema is the one this program was built for.
+///
+/// # Errors
+/// [`DatabaseError::Version`] when it is older or newer.
+pub async fn check_version(url: &SecretString) -> Result<(), DatabaseError> {
+    let mut db = connect(url).await?;
+    let found = applied(&mut db).await?.into_iter().max().unwrap_or(0);
+    let needed = MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0);
+    if found == needed {
+        Ok(())
+    } else {
+        Err(DatabaseError::Version { found, needed })
+    }
+}
+
+async fn applied(db: &mut PgConnection) -> Result<Vec<i64>, DatabaseError> {
+    let table = &MIGRATIONS.table_name;
+    db.ensure_migrations_table(table)
+        .await
+        .map_err(DatabaseError::Migration)?;
+    let applied = db
+        .list_applied_migrations(table)
+        .await
+        .map_err(DatabaseError::Migration)?;
+    Ok(applied
+        .into_iter()
+        .map(|migration| migration.version)
+        .collect())
+}

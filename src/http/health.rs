@@ -1,0 +1,52 @@
+//! `/livez` and `/readyz`.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use serde::Serialize;
+use sqlx::PgPool;
+use utoipa::ToSchema;
+
+use super::codes;
+use super::problem::{Problem, ProblemDocument};
+
+/// That all is well.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Is the process alive
+#[utoipa::path(get, path = "/livez", tag = "Operations", responses((status = 200, body = Health)))]
+pub async fn livez() -> axum::Json<Health> {
+    axum::Json(Health { status: "ok" })
+}
+
+/// Can sales be recorded
+///
+/// A chain or a cache being down is no reason not to be: sales are recorded and anchored later.
+#[utoipa::path(
+    get, path = "/readyz", tag = "Operations",
+    responses(
+        (status = 200, body = Health),
+        (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub async fn readyz(State(pool): State<PgPool>) -> Result<axum::Json<Health>, Problem> {
+    let check = sqlx::query_scalar!("select 1 from seal_head").fetch_one(&pool);
+    match tokio::time::timeout(Duration::from_secs(2), check).await {
+        Ok(Ok(_)) => Ok(axum::Json(Health { status: "ok" })),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "not ready");
+            Err(Problem::new(
+                &codes::DATABASE_UNAVAILABLE,
+                "the database does not answer",
+            ))
+        }
+        Err(_) => Err(Problem::new(
+            &codes::DATABASE_UNAVAILABLE,
+            "the database does not answer within 2 s",
+        )),
+    }
+}

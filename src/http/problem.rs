@@ -1,0 +1,250 @@
+//! Errors as RFC 9457 problem documents, with every fault of a request at once.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::codes::{self, Code};
+use crate::limits;
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where: a JSON pointer (RFC 6901) into the body.
+    pub pointer: String,
+    /// What.
+    pub code: &'static Code,
+    /// The same for people, with the bound or value in question.
+    pub detail: String,
+}
+
+impl Fault {
+    /// A fault at `pointer`.
+    pub fn new(pointer: impl Into<String>, code: &'static Code, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// An error answer before it knows the request it belongs to.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// What went wrong.
+    pub code: &'static Code,
+    detail: String,
+    faults: Vec<Fault>,
+    meta: Map<String, Value>,
+    retry_after: Option<u64>,
+    allow: Option<HeaderValue>,
+}
+
+impl Problem {
+    /// A problem with a detail for people.
+    pub fn new(code: &'static Code, detail: impl Into<String>) -> Self {
+        let retry_after = (code.retryable && code.status != StatusCode::BAD_REQUEST).then_some(1);
+        Self {
+            code,
+            detail: detail.into(),
+            faults: Vec::new(),
+            meta: Map::new(),
+            retry_after,
+            allow: None,
+        }
+    }
+
+    /// The problem of a request with these faults; at least one. It takes the code of a single fault.
+    pub fn of_faults(mut faults: Vec<Fault>) -> Self {
+        let malformed = faults
+            .iter()
+            .any(|fault| fault.code.status == StatusCode::BAD_REQUEST);
+        let several = if malformed {
+            &codes::REQUEST_MALFORMED
+        } else {
+            &codes::REQUEST_INVALID
+        };
+        let total = faults.len();
+        faults.truncate(limits::FAULTS);
+        let mut problem = match faults.as_slice() {
+            [only] => Self::new(only.code, only.detail.clone()),
+            _ if total > limits::FAULTS => Self::new(
+                several,
+                format!("{total} faults; the first {} are named", limits::FAULTS),
+            ),
+            _ => Self::new(several, format!("{total} faults")),
+        };
+        problem.faults = faults;
+        problem
+    }
+
+    /// Adds a value that programs may want.
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.meta.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with its pointers renamed, where `name` has a name for them.
+    pub fn renamed(mut self, name: impl Fn(&str) -> Option<&'static str>) -> Self {
+        for fault in &mut self.faults {
+            if let Some(pointer) = name(&fault.pointer) {
+                pointer.clone_into(&mut fault.pointer);
+            }
+        }
+        self
+    }
+
+    /// Says when to come back.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The document, as it answers the request with this id.
+    pub fn document(&self, request_id: &str) -> Value {
+        let mut errors: Vec<Value> = self
+            .faults
+            .iter()
+            .map(|f| json!({"pointer": f.pointer, "code": f.code.name, "detail": f.detail}))
+            .collect();
+        if errors.is_empty() {
+            errors.push(json!({"pointer": "", "code": self.code.name, "detail": self.detail}));
+        }
+        if !self.meta.is_empty() {
+            errors[0]["meta"] = Value::Object(self.meta.clone());
+        }
+        json!({
+            "type": format!("/errors/{}", self.code.name),
+            "title": self.code.title,
+            "status": self.code.status.as_u16(),
+            "detail": self.detail,
+            "instance": format!("urn:counterfoil:request:{request_id}"),
+            "code": self.code.name,
+            "request_id": request_id,
+            "retryable": self.code.retryable,
+            "errors": errors,
+        })
+    }
+
+    /// The answer to the request with this id.
+    pub fn render(&self, request_id: &str) -> Response {
+        let mut response = Response::new(Body::from(self.document(request_id).to_string()));
+        *response.status_mut() = self.code.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"counterfoil\""),
+            );
+        }
+        if let Some(allow) = &self.allow {
+            headers.insert(header::ALLOW, allow.clone());
+        }
+        response
+    }
+
+    /// What the framework answered by itself, as one of ours; none for an answer that is no error.
+    pub fn of_framework(response: &Response) -> Option<Self> {
+        let code = match response.status() {
+            StatusCode::NOT_FOUND => &codes::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED => &codes::METHOD_NOT_ALLOWED,
+            StatusCode::PAYLOAD_TOO_LARGE => &codes::BODY_TOO_LARGE,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => &codes::UNSUPPORTED_MEDIA_TYPE,
+            StatusCode::REQUEST_TIMEOUT => &codes::TIMEOUT,
+            status if status.is_server_error() => &codes::INTERNAL,
+            status if status.is_client_error() => &codes::INVALID_PARAMETER,
+            _ => return None,
+        };
+        let mut problem = Self::new(code, code.title);
+        problem.allow = response.headers().get(header::ALLOW).cloned();
+        Some(problem)
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The status alone; the outermost layer knows the request's id and writes the document.
+    fn into_response(self) -> Response {
+        let mut response = self.code.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    /// Lost connections and exhausted pools are the caller's to retry; all else is ours and is logged.
+    fn from(error: sqlx::Error) -> Self {
+        if is_unavailable(&error) {
+            tracing::warn!(error = %error, "the database is unavailable");
+            return Self::new(
+                &codes::DATABASE_UNAVAILABLE,
+                "the database does not answer; try again",
+            );
+        }
+        tracing::error!(error = %error, "a statement failed");
+        Self::new(&codes::INTERNAL, "the request could not be completed")
+    }
+}
+
+/// Whether the database could not be reached, is starting or stopping, or gave up waiting for a lock.
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Tls(_) => true,
+        // class 08 connection, 53 resources, 57 operator intervention, 40 rollback, 55P03 lock timeout
+        sqlx::Error::Database(e) => e.code().is_some_and(|code| {
+            ["08", "53", "57", "40"]
+                .iter()
+                .any(|class| code.starts_with(class))
+                || code == "55P03"
+        }),
+        _ => false,
+    }
+}
+
+/// A problem document, for the API's description.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
+#[expect(missing_docs, reason = "described by RFC 9457 and the conventions")]
+pub struct ProblemDocument {
+    /// The page of the code.
+    #[schema(example = "/errors/order_exists")]
+    pub r#type: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    pub instance: String,
+    /// What programs switch on.
+    pub code: String,
+    pub request_id: String,
+    /// Whether sending the same request again may succeed.
+    pub retryable: bool,
+    /// Every fault of the request.
+    pub errors: Vec<FaultDocument>,
+}
+
+/// One fault of a request, for the API's description.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = Fault)]
+#[expect(missing_docs, reason = "described by the conventions")]
+pub struct FaultDocument {
+    /// RFC 6901.
+    pub pointer: String,
+    pub code: String,
+    pub detail: String,
+    #[serde(default)]
+    pub meta: Option<Map<String, Value>>,
+}

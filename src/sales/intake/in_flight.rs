@@ -1,0 +1,76 @@
+//! Keys that a request of this process is working on, so that a repeat waits for the first and not in
+//! the database. Across processes the merchant's lock does the same.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout_at};
+
+use super::Slot;
+use crate::ids::MerchantId;
+use crate::limits;
+
+type Table = HashMap<(MerchantId, Slot), Arc<AsyncMutex<()>>>;
+
+/// The table of keys in flight.
+#[derive(Clone, Default)]
+pub(super) struct InFlight(Arc<Mutex<Table>>);
+
+/// Keys this request may work on; given back when dropped.
+pub(super) struct Held {
+    table: InFlight,
+    merchant: MerchantId,
+    slots: BTreeMap<Slot, OwnedMutexGuard<()>>,
+}
+
+impl Held {
+    /// Whether this request may work on the key.
+    pub(super) fn holds(&self, slot: &Slot) -> bool {
+        self.slots.contains_key(slot)
+    }
+}
+
+impl InFlight {
+    /// Takes the keys, in their order so that two slices cannot wait for each other, and waits for those
+    /// that are taken, all in all at most [`limits::IN_FLIGHT_WAIT`].
+    pub(super) async fn enter(&self, merchant: MerchantId, slots: BTreeSet<Slot>) -> Held {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a deadline for waiting, not a time that is kept"
+        )]
+        let deadline = Instant::now() + limits::IN_FLIGHT_WAIT;
+        let mut held = Held {
+            table: self.clone(),
+            merchant,
+            slots: BTreeMap::new(),
+        };
+        for slot in slots {
+            let place = {
+                let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                table.entry((merchant, slot.clone())).or_default().clone()
+            };
+            if let Ok(guard) = timeout_at(deadline, place.lock_owned()).await {
+                held.slots.insert(slot, guard);
+            }
+        }
+        held
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut table = self.table.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (slot, guard) in std::mem::take(&mut self.slots) {
+            drop(guard);
+            let entry = (self.merchant, slot);
+            // the table's own reference is the last one: nobody waits
+            if table
+                .get(&entry)
+                .is_some_and(|place| Arc::strong_count(place) == 1)
+            {
+                table.remove(&entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The call of `record_sales`, and what its outcomes mean.
+
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{AnswerVersion, IntakeError, Outcome, Prepared, Refusal};
+use crate::http::problem::is_unavailable;
+use crate::ids::MerchantId;
+use crate::sales::command::Reference;
+use crate::sales::store;
+use crate::sales::stored::StoredSale;
+
+/// Records a slice. When the function raises, the slice is run again one by one, so that one row's
+/// fault never costs its neighbours; when the connection is lost, once more as it is: whatever
+/// happened, the same keys make the same sales once.
+pub(super) async fn slice(
+    pool: &PgPool,
+    merchant: MerchantId,
+    prepared: &[Prepared],
+) -> Result<Vec<Outcome>, IntakeError> {
+    let rows = match call(pool, merchant, prepared).await {
+        Err(error) if is_unavailable(&error) => {
+            tracing::warn!(error = %error, "recording is tried once more");
+            call(pool, merchant, prepared).await?
+        }
+        Err(error) if prepared.len() > 1 => {
+            tracing::error!(error = %error, rows = prepared.len(), "record_sales raised; recording one by one");
+            one_by_one(pool, merchant, prepared).await?
+        }
+        rows => rows?,
+    };
+    let stored = read_back(pool, merchant, &rows).await?;
+    rows.into_iter()
+        .zip(prepared)
+        .map(|(row, own)| outcome(row, own, merchant, &stored))
+        .collect()
+}
+
+async fn one_by_one(
+    pool: &PgPool,
+    merchant: MerchantId,
+    prepared: &[Prepared],
+) -> Result<Vec<Row>, sqlx::Error> {
+    let mut rows = Vec::with_capacity(prepared.len());
+    for one in prepared {
+        match call(pool, merchant, std::slice::from_ref(one)).await {
+            Ok(mut row) => rows.append(&mut row),
+            Err(error) if is_unavailable(&error) => return Err(error),
+            Err(error) => {
+                tracing::error!(error = %error, sale_id = %one.sale_id, "record_sales raised for one sale");
+                rows.push(Row {
+                    outcome: "failed".to_owned(),
+                    ..Row::default()
+                });
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// The sales that replays are answered with.
+async fn read_back(
+    pool: &PgPool,
+    merchant: MerchantId,
+    rows: &[Row],
+) -> Result<Vec<StoredSale>, sqlx::Error> {
+    let ids: Vec<Uuid> = rows
+        .iter()
+        .filter(|row| row.outcome == "replayed")
+        .filter_map(|row| row.sale_id)
+        .collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    store::by_ids(&mut *pool.acquire().await?, merchant, &ids).await
+}
+/// A row that `record_sales` returns.
+#[derive(Default)]
+struct Row {
+    outcome: String,
+    sale_id: Option<Uuid>,
+    seq: Option<i64>,
+    recorded_at: Option<OffsetDateTime>,
+    refers_to: Option<Uuid>,
+    answer: Option<i16>,
+    refusal: Option<serde_json::Value>,
+}
+
+async fn call(
+    pool: &PgPool,
+    merchant: MerchantId,
+    prepared: &[Prepared],
+) -> Result<Vec<Row>, sqlx::Error> {
+    fn column<'a, T>(prepared: &'a [Prepared], value: impl Fn(&'a Prepared) -> T) -> Vec<T> {
+        prepared.iter().map(value).collect()
+    }
+    fn order(p: &Prepared) -> Option<&str> {
+        match p.draft.command.refers_to() {
+            Some(Reference::Order(id)) => Some(id.as_str()),
+            _ => None,
+        }
+    }
+    fn sale(p: &Prepared) -> Option<Uuid> {
+        match p.draft.command.refers_to() {
+            Some(Reference::Sale(id)) => Some(id.0),
+            _ => None,
+        }
+    }
+    let customers = column(prepared, |p| p.draft.command.customer());
+    let customers: Vec<Option<&[u8]>> = customers
+        .iter()
+        .map(|c| c.as_ref().map(<[u8; 20]>::as_slice))
+        .collect();
+    sqlx::query_as!(
+        Row,
+        r#"select outcome as "outcome!", sale_id, seq, recorded_at, refers_to, answer, refusal
+           from record_sales($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+           order by ord"#,
+        merchant.0,
+        &column(prepared, |p| p.draft.slot.space),
+        &column(prepared, |p| p.draft.slot.key.as_str()) as &[&str],
+        &column(prepared, |p| p.draft.answer as i16),
+        &column(prepared, |p| p.draft.request_id.as_ref()) as &[&str],
+        &column(prepared, |p| p.draft.command.fingerprint().as_slice()) as &[&[u8]],
+        &column(prepared, |p| p.sale_id.0),
+        &column(prepared, |p| p.draft.command.order_id().as_str()) as &[&str],
+        &column(prepared, |p| p.draft.command.kind() as i16),
+        &column(prepared, order) as &[Option<&str>],
+        &column(prepared, sale) as &[Option<Uuid>],
+        &customers as &[Option<&[u8]>],
+        &column(prepared, |p| p.draft.command.currency().code()) as &[&str],
+        &column(prepared, |p| p.draft.command.amount_minor()),
+        &column(prepared, |p| p.draft.command.sold_at()) as &[Option<OffsetDateTime>],
+        &column(prepared, |p| p.details.as_slice()) as &[&[u8]],
+        &column(prepared, |p| p.details_hash.as_slice()) as &[&[u8]],
+        &column(prepared, |p| p.salt.as_slice()) as &[&[u8]],
+    )
+    .fetch_all(pool)
+    .await
+}
+
+fn outcome(
+    row: Row,
+    own: &Prepared,
+    merchant: MerchantId,
+    stored: &[StoredSale],
+) -> Result<Outcome, IntakeError> {
+    let contract = |row: &Row| IntakeError::Contract(row.outcome.clone());
+    let answer = match row.answer {
+        Some(2) => AnswerVersion::Transaction,
+        _ => AnswerVersion::Sale,
+    };
+    Ok(match row.outcome.as_str() {
+        "recorded" => {
+            let (Some(seq), Some(recorded_at)) = (row.seq, row.recorded_at) else {
+                return Err(contract(&row));
+            };
+            let sale = Box::new(own_sale(own, merchant, seq, recorded_at, row.refers_to));
+            Outcome::Sale {
+                sale,
+                answer,
+                replayed: false,
+            }
+        }
+        "replayed" => {
+            let sale = stored
+                .iter()
+                .find(|sale| Some(sale.sale_id) == row.sale_id)
+                .ok_or_else(|| contract(&row))?;
+            // a retry after a lost connection finds its own sale: then it was recorded now, not before
+            Outcome::Sale {
+                sale: Box::new(sale.clone()),
+                answer,
+                replayed: sale.sale_id != own.sale_id.0,
+            }
+        }
+        "refused" | "refused_again" => {
+            let refusal: Option<Refusal> = row
+                .refusal
+                .clone()
+                .and_then(|json| serde_json::from_value(json).ok());
+            let refusal = refusal.ok_or_else(|| contract(&row))?;
+            Outcome::Refused {
+                refusal,
+                replayed: row.outcome == "refused_again",
+            }
+        }
+        "failed" => Outcome::Failed,
+        "key_reused" => Outcome::KeyReused,
+        "refund_unknown" => Outcome::RefundUnknown,
+        "refund_of_refund" => Outcome::RefundOfRefund,
+        "refund_currency" => Outcome::RefundCurrency,
+        "merchant_unknown" => return Err(IntakeError::MerchantUnknown),
+        _ => return Err(contract(&row)),
+    })
+}
+
+/// The row as the database now holds it, without reading it back: only what it decided is taken from it.
+fn own_sale(
+    own: &Prepared,
+    merchant: MerchantId,
+    seq: i64,
+    recorded_at: OffsetDateTime,
+    refers_to: Option<Uuid>,
+) -> StoredSale {
+    let command = &own.draft.command;
+    StoredSale {
+        merchant_id: merchant.0,
+        sale_id: own.sale_id.0,
+        seq,
+        order_id: command.order_id().as_str().to_owned(),
+        kind: command.kind() as i16,
+        refers_to,
+        customer: command.customer().map(|customer| customer.to_vec()),
+        currency: command.currency().code().to_owned(),
+        amount_minor: command.amount_minor(),
+        recorded_at,
+        details: own.details.clone(),
+        details_hash: own.details_hash.to_vec(),
+        salt: own.salt.to_vec(),
+    }
+}

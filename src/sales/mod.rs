@@ -1,0 +1,40 @@
+//! Sales: what callers send, the intake that records it once, and what can be read of it: sales,
+//! proofs and receipts.
+//!
+//! A request becomes a [`command::SaleCommand`], which cannot be wrong; the [`intake`] has the database
+//! record a slice of them; [`answer`] is a pure function of the stored sale, so a replay gives the same
+//! bytes.
+
+pub mod answer;
+pub mod command;
+pub mod details;
+pub mod first_version;
+pub mod intake;
+pub mod link_access;
+pub mod read;
+pub mod receipts;
+pub mod record;
+pub mod request;
+pub mod store;
+pub mod stored;
+pub mod well_known;
+
+use axum::extract::FromRef;
+use sqlx::PgPool;
+
+use crate::http::Site;
+use crate::http::keys::Keys;
+use intake::Intake;
+
+/// What the routes of this folder share.
+#[derive(Clone, FromRef)]
+pub struct Sales {
+    /// The database.
+    pub pool: PgPool,
+    /// The intake.
+    pub intake: Intake,
+    /// The callers.
+    pub keys: Keys,
+    /// The installation.
+    pub site: Site,
+}

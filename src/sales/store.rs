@@ -1,0 +1,240 @@
+//! The SQL that reads sales.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::stored::StoredSale;
+use crate::ids::{MerchantId, SaleId};
+
+/// The sales with these ids, in no order.
+pub async fn by_ids(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    ids: &[Uuid],
+) -> Result<Vec<StoredSale>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredSale,
+        "select merchant_id, sale_id, seq, order_id, kind, refers_to, customer, currency, amount_minor,
+                recorded_at, details, details_hash, salt
+         from sale where merchant_id = $1 and sale_id = any($2)",
+        merchant.0,
+        ids,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// The id of the sale with this order id.
+pub async fn id_of_order(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    order_id: &str,
+) -> Result<Option<SaleId>, sqlx::Error> {
+    let id = sqlx::query_scalar!(
+        "select sale_id from sale_order where merchant_id = $1 and order_id = $2",
+        merchant.0,
+        order_id,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(id.map(SaleId))
+}
+
+/// Where a sale stands: its seal, and the batch it is in.
+#[derive(Debug, Clone)]
+pub struct Seal {
+    /// The stored leaf.
+    pub leaf: Vec<u8>,
+    /// The stored proof, 32 bytes a sibling.
+    pub proof: Vec<u8>,
+    /// The batch.
+    pub batch_id: i64,
+    /// The anchored root.
+    pub root: Vec<u8>,
+    /// When it was sealed.
+    pub sealed_at: OffsetDateTime,
+    /// `sealed`, `submitted`, `mined` or `finalized`.
+    pub state: String,
+}
+
+/// The seal of a sale; none while it is pending.
+pub async fn seal(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    sale: SaleId,
+) -> Result<Option<Seal>, sqlx::Error> {
+    sqlx::query_as!(
+        Seal,
+        r#"select s.leaf as "leaf!", s.proof as "proof!", b.batch_id, b.root, b.sealed_at, v.state as "state!"
+           from sale s
+           join batch b on b.batch_id = s.batch_id
+           join lateral (select state from batch_state where batch_id = b.batch_id) v on true
+           where s.merchant_id = $1 and s.sale_id = $2 and s.batch_id is not null"#,
+        merchant.0,
+        sale.0,
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Where a batch is anchored on one chain, or will be.
+#[derive(Debug, Clone)]
+#[expect(missing_docs, reason = "columns, described in the migration")]
+pub struct AnchorRow {
+    pub chain_id: i64,
+    pub registry: Vec<u8>,
+    pub state: String,
+    pub tx_hash: Option<Vec<u8>>,
+    pub block_number: Option<i64>,
+    pub block_hash: Option<Vec<u8>>,
+    pub block_time: Option<OffsetDateTime>,
+}
+
+/// One row a chain that the batch is to be anchored on. Of the attempts of an anchor the one that is
+/// mined, else the last one signed.
+pub async fn anchors(db: &mut PgConnection, batch_id: i64) -> Result<Vec<AnchorRow>, sqlx::Error> {
+    sqlx::query_as!(
+        AnchorRow,
+        r#"select c.chain_id as "chain_id!", coalesce(a.registry, r.address) as "registry!",
+                  case when a.state in ('submitted', 'mined', 'finalized') then a.state else 'sealed' end as "state!",
+                  t.tx_hash as "tx_hash?", t.block_number, t.block_hash, t.block_time
+           from batch b
+           cross join lateral unnest(b.chains) as c(chain_id)
+           left join anchor a on a.chain_id = c.chain_id
+                and int8range(a.first_batch, a.last_batch, '[]') @> b.batch_id and a.state <> 'reverted'
+           left join registry r on r.chain_id = c.chain_id and r.last_batch is null
+           left join lateral (
+               select t.tx_hash, t.block_number, t.block_hash, t.block_time
+               from anchor_attempt t where t.anchor_id = a.anchor_id
+               order by t.block_number is null, t.attempt desc limit 1) t on true
+           where b.batch_id = $1 and coalesce(a.registry, r.address) is not null
+           order by c.chain_id"#,
+        batch_id,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Which sales a list is to hold.
+#[derive(Debug, Clone, Default)]
+#[expect(missing_docs, reason = "the filters of GET /v1/sales")]
+pub struct Filter {
+    pub order_id: Option<String>,
+    pub kind: Option<i16>,
+    pub state: Option<String>,
+    pub sold_from: Option<OffsetDateTime>,
+    pub sold_after: Option<OffsetDateTime>,
+    pub sold_to: Option<OffsetDateTime>,
+    pub sold_before: Option<OffsetDateTime>,
+}
+
+/// A row of a list.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The sale.
+    pub sale: StoredSale,
+    /// Its state.
+    pub state: String,
+    /// Its batch, once sealed.
+    pub batch_id: Option<i64>,
+    /// When that was sealed.
+    pub sealed_at: Option<OffsetDateTime>,
+}
+
+/// The sequence number of a sale.
+pub async fn seq_of(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    sale: SaleId,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select seq from sale where merchant_id = $1 and sale_id = $2",
+        merchant.0,
+        sale.0
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// A page of sales in one direction; a macro, because an order cannot be a parameter.
+macro_rules! page {
+    ($db:expr, $merchant:expr, $filter:expr, $edge:expr, $rows:expr, $beyond:literal, $order:literal) => {
+        sqlx::query!(
+            r#"select s.merchant_id, s.sale_id, s.seq, s.order_id, s.kind, s.refers_to, s.customer, s.currency,
+                      s.amount_minor, s.recorded_at, s.details, s.details_hash, s.salt,
+                      s.batch_id, b.sealed_at as "sealed_at?", coalesce(v.state, 'pending') as "state!"
+               from sale s
+               left join batch b on b.batch_id = s.batch_id
+               left join lateral (select state from batch_state where batch_id = s.batch_id) v on true
+               where s.merchant_id = $1 and s.seq "#
+                + $beyond
+                + r#" $2
+                 and ($3::text is null or s.sale_id = (
+                      select sale_id from sale_order where merchant_id = $1 and order_id = $3))
+                 and ($4::smallint is null or s.kind = $4)
+                 and ($5::text is null or coalesce(v.state, 'pending') = $5)
+                 and ($6::timestamptz is null or s.sold_at >= $6)
+                 and ($7::timestamptz is null or s.sold_at > $7)
+                 and ($8::timestamptz is null or s.sold_at <= $8)
+                 and ($9::timestamptz is null or s.sold_at < $9)
+               order by s.seq "#
+                + $order
+                + " limit $10",
+            $merchant.0,
+            $edge,
+            $filter.order_id.as_deref(),
+            $filter.kind,
+            $filter.state.as_deref(),
+            $filter.sold_from,
+            $filter.sold_after,
+            $filter.sold_to,
+            $filter.sold_before,
+            $rows,
+        )
+        .map(|row| Listed {
+            state: row.state,
+            batch_id: row.batch_id,
+            sealed_at: row.sealed_at,
+            sale: StoredSale {
+                merchant_id: row.merchant_id,
+                sale_id: row.sale_id,
+                seq: row.seq,
+                order_id: row.order_id,
+                kind: row.kind,
+                refers_to: row.refers_to,
+                customer: row.customer,
+                currency: row.currency,
+                amount_minor: row.amount_minor,
+                recorded_at: row.recorded_at,
+                details: row.details,
+                details_hash: row.details_hash,
+                salt: row.salt,
+            },
+        })
+        .fetch_all($db)
+        .await
+    };
+}
+
+/// The `rows` newest sales that are older than number `before`, newest first.
+pub async fn list_older(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    filter: &Filter,
+    before: i64,
+    rows: i64,
+) -> Result<Vec<Listed>, sqlx::Error> {
+    page!(db, merchant, filter, before, rows, "<", "desc")
+}
+
+/// The `rows` oldest sales that are newer than number `after`, oldest first.
+pub async fn list_newer(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    filter: &Filter,
+    after: i64,
+    rows: i64,
+) -> Result<Vec<Listed>, sqlx::Error> {
+    page!(db, merchant, filter, after, rows, ">", "asc")
+}

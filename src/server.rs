@@ -1,0 +1,168 @@
+//! The HTTP server: the whole route table, its layers, and serving until told to stop.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::routing::get;
+use axum::{Router, middleware};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
+use tower_http::timeout::TimeoutLayer;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+//use crate::anchor::batches;
+use crate::http::problem::Problem;
+use crate::http::{codes, health, layers, pages};
+use crate::limits;
+use crate::sales::{Sales, first_version, read, receipts, record, well_known};
+
+/// What a server is made of.
+pub struct Server {
+    /// The state of the routes.
+    pub sales: Sales,
+    /// Whether the first version's endpoints are served.
+    pub first_version: bool,
+    /// Origins whose pages may call.
+    pub cors_origins: Vec<HeaderValue>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Counterfoil",
+        description = "Records a shop's sales and anchors them on a chain, so that anyone can check a receipt.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    modifiers(&KeyScheme),
+    tags(
+        (name = "Sales", description = "Recording and reading sales and refunds"),
+        (name = "Proofs", description = "Receipts, proofs and batches: what a verifier needs"),
+        (name = "First version", description = "The endpoints of the first version, where they are configured"),
+        (name = "Operations", description = "Health"),
+    )
+)]
+struct Description;
+
+struct KeyScheme;
+
+impl Modify for KeyScheme {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("cf_live_… or cf_test_…")
+            .description(Some("An API key of the merchant"))
+            .build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Every route, with its description.
+fn routes(first_version: bool) -> OpenApiRouter<Sales> {
+    let batch = OpenApiRouter::new()
+        .routes(routes!(record::record_batch))
+        .layer(DefaultBodyLimit::max(limits::BATCH_BODY_BYTES));
+    let mut routes = OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(record::record_sale, read::list_sales))
+        .merge(batch)
+        .routes(routes!(read::read_sale))
+        .routes(routes!(receipts::read_proof))
+        .routes(routes!(receipts::read_receipt))
+        //        .routes(routes!(batches::list_batches))
+        //        .routes(routes!(batches::read_batch))
+        .routes(routes!(well_known::trust))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz));
+    if first_version {
+        routes = routes
+            .routes(routes!(first_version::record_transaction))
+            .routes(routes!(first_version::read_transaction));
+    }
+    routes
+}
+
+/// The API's description, with the first version's endpoints in it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes(true).split_for_parts().1
+}
+
+/// The routes within their layers; the outermost comes last.
+pub fn router(server: Server) -> Router {
+    let entropy = server.sales.site.entropy.clone();
+    let places = Arc::new(Semaphore::new(limits::CONCURRENT_REQUESTS));
+    let (routes, openapi) = routes(server.first_version).split_for_parts();
+    routes
+        .with_state(server.sales)
+        .merge(pages::routes(openapi))
+        .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") })
+        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            limits::REQUEST_TIME,
+        ))
+        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn_with_state(places, layers::bound))
+        .layer(middleware::from_fn_with_state(entropy, layers::observe))
+        .layer(cors(server.cors_origins))
+}
+
+fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    let ours = ["idempotency-key", layers::REQUEST_ID, "traceparent"].map(HeaderName::from_static);
+    let exposed = [
+        "x-request-id",
+        "idempotent-replayed",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "location",
+        "etag",
+    ];
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers(
+            [
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::IF_NONE_MATCH,
+            ]
+            .into_iter()
+            .chain(ours)
+            .collect::<Vec<_>>(),
+        )
+        .expose_headers(exposed.map(HeaderName::from_static))
+        .max_age(Duration::from_secs(3600))
+}
+
+/// Serves until `shutdown` is done, then finishes the requests in hand.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown)
+        .await
+}
+
+/// The routes of the metrics' own listener.
+pub fn metrics_router(handle: PrometheusHandle) -> Router {
+    Router::new().route("/metrics", get(move || std::future::ready(handle.render())))
+}
