@@ -47,6 +47,22 @@ pub fn is_local(chain_id: u64) -> bool {
     LOCAL_CHAINS.contains(&chain_id)
 }
 
+/// Where a transaction can be looked at by anybody; none for a chain without a public explorer.
+pub fn explorer_tx_url(chain_id: u64, tx: &Hash) -> Option<String> {
+    let host = match chain_id {
+        1 => "etherscan.io",
+        10 => "optimistic.etherscan.io",
+        137 => "polygonscan.com",
+        8453 => "basescan.org",
+        42_161 => "arbiscan.io",
+        11_155_111 => "sepolia.etherscan.io",
+        84_532 => "sepolia.basescan.org",
+        80_002 => "amoy.polygonscan.com",
+        _ => return None,
+    };
+    Some(format!("https://{host}/tx/{}", hex(tx)))
+}
+
 /// A block of a chain, as its header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
