@@ -24,7 +24,11 @@ pub struct Fault {
 impl Fault {
     /// A fault at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &'static Code, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -44,20 +48,34 @@ impl Problem {
     /// A problem with a detail for people.
     pub fn new(code: &'static Code, detail: impl Into<String>) -> Self {
         let retry_after = (code.retryable && code.status != StatusCode::BAD_REQUEST).then_some(1);
-        Self { code, detail: detail.into(), faults: Vec::new(), meta: Map::new(), retry_after, allow: None }
+        Self {
+            code,
+            detail: detail.into(),
+            faults: Vec::new(),
+            meta: Map::new(),
+            retry_after,
+            allow: None,
+        }
     }
 
     /// The problem of a request with these faults; at least one. It takes the code of a single fault.
     pub fn of_faults(mut faults: Vec<Fault>) -> Self {
-        let malformed = faults.iter().any(|fault| fault.code.status == StatusCode::BAD_REQUEST);
-        let several = if malformed { &codes::REQUEST_MALFORMED } else { &codes::REQUEST_INVALID };
+        let malformed = faults
+            .iter()
+            .any(|fault| fault.code.status == StatusCode::BAD_REQUEST);
+        let several = if malformed {
+            &codes::REQUEST_MALFORMED
+        } else {
+            &codes::REQUEST_INVALID
+        };
         let total = faults.len();
         faults.truncate(limits::FAULTS);
         let mut problem = match faults.as_slice() {
             [only] => Self::new(only.code, only.detail.clone()),
-            _ if total > limits::FAULTS => {
-                Self::new(several, format!("{total} faults; the first {} are named", limits::FAULTS))
-            }
+            _ if total > limits::FAULTS => Self::new(
+                several,
+                format!("{total} faults; the first {} are named", limits::FAULTS),
+            ),
             _ => Self::new(several, format!("{total} faults")),
         };
         problem.faults = faults;
@@ -117,13 +135,19 @@ impl Problem {
         let mut response = Response::new(Body::from(self.document(request_id).to_string()));
         *response.status_mut() = self.code.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.code.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"counterfoil\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"counterfoil\""),
+            );
         }
         if let Some(allow) = &self.allow {
             headers.insert(header::ALLOW, allow.clone());
@@ -163,7 +187,10 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if is_unavailable(&error) {
             tracing::warn!(error = %error, "the database is unavailable");
-            return Self::new(&codes::DATABASE_UNAVAILABLE, "the database does not answer; try again");
+            return Self::new(
+                &codes::DATABASE_UNAVAILABLE,
+                "the database does not answer; try again",
+            );
         }
         tracing::error!(error = %error, "a statement failed");
         Self::new(&codes::INTERNAL, "the request could not be completed")
@@ -173,10 +200,16 @@ impl From<sqlx::Error> for Problem {
 /// Whether the database could not be reached, is starting or stopping, or gave up waiting for a lock.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Tls(_) => true,
         // class 08 connection, 53 resources, 57 operator intervention, 40 rollback, 55P03 lock timeout
         sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-            ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) || code == "55P03"
+            ["08", "53", "57", "40"]
+                .iter()
+                .any(|class| code.starts_with(class))
+                || code == "55P03"
         }),
         _ => false,
     }
