@@ -10,26 +10,33 @@ use anyhow::Context;
 use axum::Router;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::anchor::startup::Publisher;
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Role};
-use crate::database::{self, DatabaseRole};
+use crate::database::{self, DatabaseError, DatabaseRole};
 use crate::http::Site;
 use crate::http::keys::Keys;
 use crate::limits;
 use crate::sales::Sales;
 use crate::sales::intake::Intake;
 use crate::server::{self, Server};
+use crate::worker::{self, Worker};
 
 /// How much longer than a request may take the interface is waited for when it stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// Connections of the worker: one for each of its loops, and some to spare.
+const WORKER_CONNECTIONS: u32 = 6;
+
 /// The parts of a process, with their listeners open and nothing served yet.
 pub(super) struct Engine {
     api: Option<Api>,
+    worker: Option<Worker>,
     metrics: (TcpListener, Router),
 }
 
@@ -41,18 +48,27 @@ struct Api {
 }
 
 impl Engine {
-    /// Puts the parts together. The database must have this program's schema.
+    /// Puts the parts together. The database must have this program's schema. The worker, where the
+    /// configuration wants one, anchors with `publishers`.
     ///
     /// # Errors
     /// What is wrong with the configuration, an address that is taken, a schema of another version.
-    pub(super) async fn new(config: &Config, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+    pub(super) async fn new(
+        config: &Config,
+        publishers: Vec<Publisher>,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
         database::check_version(&config.database.database_url).await?;
         let api = match config.role {
             Role::Worker => None,
             Role::Api | Role::All => Some(api(config).await?),
         };
+        let worker = match config.role {
+            Role::Api => None,
+            Role::Worker | Role::All => Some(worker(config, publishers)?),
+        };
         let listener = bind(config.metrics_listen, "the metrics").await?;
-        Ok(Self { api, metrics: (listener, server::metrics_router(metrics)) })
+        Ok(Self { api, worker, metrics: (listener, server::metrics_router(metrics)) })
     }
 
     /// Where the HTTP interface listens, if it does.
@@ -69,8 +85,9 @@ impl Engine {
         let (listener, router) = self.metrics;
         let metrics = server::serve(listener, router, stop.clone().cancelled_owned());
         let api = serve_api(self.api, stop.clone());
+        let work = work(self.worker, stop.clone());
         // whatever ends first ends the others
-        let (metrics, api) = tokio::join!(ending(metrics, &stop), ending(api, &stop));
+        let (metrics, api, ()) = tokio::join!(ending(metrics, &stop), ending(api, &stop), ending(work, &stop));
         metrics.context("the metrics are not served any more")?;
         api.context("the interface is not served any more")
     }
@@ -81,6 +98,13 @@ async fn ending<T>(part: impl Future<Output = T>, stop: &CancellationToken) -> T
     let result = part.await;
     stop.cancel();
     result
+}
+
+async fn work(worker: Option<Worker>, stop: CancellationToken) {
+    match worker {
+        Some(worker) => worker::run(worker, stop).await,
+        None => stop.cancelled().await,
+    }
 }
 
 async fn serve_api(api: Option<Api>, stop: CancellationToken) -> std::io::Result<()> {
@@ -105,6 +129,18 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) -> std::io::Result
     served
 }
 
+fn worker(config: &Config, publishers: Vec<Publisher>) -> anyhow::Result<Worker> {
+    Ok(Worker {
+        pool: database::pool(&config.database.database_url, DatabaseRole::Worker, WORKER_CONNECTIONS)?,
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+        batch_interval: config.batch_interval,
+        batch_leaves: usize::try_from(config.batch_leaves)?,
+        publishers,
+        chain_poll: config.chain.chain_poll,
+    })
+}
+
 /// The interface's routes and listener.
 async fn api(config: &Config) -> anyhow::Result<Api> {
     let listener = bind(config.http.listen, "the interface").await?;
@@ -112,27 +148,43 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
     let writes = TaskTracker::new();
     let cors_origins = config.http.cors_origins.iter().map(|origin| origin_of(origin)).collect::<anyhow::Result<_>>()?;
     let server = Server {
-        sales: sales(config, address, writes.clone())?,
+        sales: sales(
+            &config.database.database_url,
+            config.database_connections,
+            site(config, address),
+            writes.clone(),
+        )?,
         first_version: config.http.first_version,
         cors_origins,
     };
     Ok(Api { listener, router: server::router(server), writes })
 }
 
-/// What the routes of sales and receipts share. `address` stands in links unless a public one is
-/// configured.
-pub(super) fn sales(config: &Config, address: SocketAddr, writes: TaskTracker) -> anyhow::Result<Sales> {
-    let (clock, entropy) = (Clock::system(), Entropy::system());
-    let pool = database::pool(&config.database.database_url, DatabaseRole::Api, config.database_connections)?;
-    // keys are looked up beside the intake, which may hold every connection of its pool
+/// The installation as handlers know it.
+fn site(config: &Config, address: SocketAddr) -> Site {
     let public_url: Arc<str> = match &config.http.public_url {
         Some(url) => url.trim_end_matches('/').into(),
         None => format!("http://{address}").into(),
     };
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    Site { public_url, pending_max_age: config.batch_interval.as_secs(), clock, entropy }
+}
+
+/// What the routes of sales and receipts share.
+///
+/// # Errors
+/// When the database's address is none.
+pub(super) fn sales(
+    database: &SecretString,
+    connections: u32,
+    site: Site,
+    writes: TaskTracker,
+) -> Result<Sales, DatabaseError> {
+    let pool = database::pool(database, DatabaseRole::Api, connections)?;
     Ok(Sales {
-        intake: Intake::new(pool.clone(), clock.clone(), entropy.clone(), writes),
-        keys: Keys::new(pool.clone(), clock.clone()),
-        site: Site { public_url, pending_max_age: config.batch_interval.as_secs(), clock, entropy },
+        intake: Intake::new(pool.clone(), site.clock.clone(), site.entropy.clone(), writes),
+        keys: Keys::new(pool.clone(), site.clock.clone()),
+        site,
         pool,
     })
 }

@@ -2,13 +2,20 @@
 //!
 //! A command returns its exit code. An error is printed once, here, with what caused it; usage errors
 //! exit with 64, so that they are not taken for a verdict.
+//!
+//! - [`engine`]: the parts of a serving process; [`anchoring`]: which chain it anchors on
+//! - [`installation`]: a whole installation on this machine, for `dev` and `demo`
+//! - [`client`]: the commands' way to the HTTP interface
+//! - [`signals`]: what ends a process
 
+mod anchoring;
 mod client;
-mod demo;
+//mod demo;
 mod dev;
 mod engine;
 mod export;
 mod import;
+mod installation;
 mod key;
 mod merchant;
 mod migrate;
@@ -23,6 +30,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::chain;
+
 /// Exit code of a command line that makes no sense (`EX_USAGE` of sysexits.h).
 const USAGE: u8 = 64;
 
@@ -36,7 +45,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Demo(demo::DemoArgs),
+    //Demo(demo::DemoArgs),
     Dev(dev::DevArgs),
     WithServices(services::ServicesArgs),
     Serve(serve::ServeArgs),
@@ -60,6 +69,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    chain::install_tls();
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -73,7 +83,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Demo(args) => demo::run(args).await,
+        //Command::Demo(args) => demo::run(args).await,
         Command::Dev(args) => dev::run(args).await,
         Command::WithServices(args) => services::run(args).await,
         Command::Serve(args) => serve::run(args).await,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::engine::Engine;
-use super::signals;
+use super::{anchoring, signals};
 use crate::config::Config;
 use crate::{database, telemetry};
 
@@ -33,7 +33,8 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         let applied = database::migrate(&config.database.database_url).await?;
         tracing::info!(applied, "migrated");
     }
-    let engine = Engine::new(&config, metrics).await?;
+    let publishers = anchoring::publishers(&config).await?;
+    let engine = Engine::new(&config, publishers, metrics).await?;
     if let Some(address) = engine.api_address() {
         tracing::info!(%address, "listening");
     }

@@ -7,6 +7,7 @@ mod lines;
 mod upload;
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::io::{AsyncBufRead, BufReader};
+use tokio::fs::File;
+use tokio::io::BufReader;
 
 use super::client::ApiArgs;
 use crate::limits;
@@ -73,17 +75,19 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(if refused + unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn open(file: &Path) -> anyhow::Result<(Box<dyn AsyncBufRead + Unpin>, Option<u64>)> {
-    if file.as_os_str() == "-" {
-        return Ok((Box::new(BufReader::with_capacity(READ_BYTES, tokio::io::stdin())), None));
-    }
+async fn open(file: &Path) -> anyhow::Result<(BufReader<File>, Option<u64>)> {
     let cannot = || format!("{} cannot be read", file.display());
-    let opened = tokio::fs::File::open(file).await.with_context(cannot)?;
+    let opened = if file.as_os_str() == "-" {
+        let stdin = std::io::stdin().as_fd().try_clone_to_owned().with_context(cannot)?;
+        File::from_std(stdin.into())
+    } else {
+        File::open(file).await.with_context(cannot)?
+    };
     let metadata = opened.metadata().await.with_context(cannot)?;
     anyhow::ensure!(!metadata.is_dir(), "{} is a directory", file.display());
     // a pipe has no size
     let size = metadata.is_file().then_some(metadata.len());
-    Ok((Box::new(BufReader::with_capacity(READ_BYTES, opened)), size))
+    Ok((BufReader::with_capacity(READ_BYTES, opened), size))
 }
 
 /// A bar over the bytes of the file, where somebody looks at a terminal.
@@ -97,7 +101,7 @@ fn progress(size: Option<u64>) -> ProgressBar {
 
 /// Sends the lines, a batch at a time and in their order, as a refund comes after its sale.
 async fn send_all(
-    mut lines: Lines<Box<dyn AsyncBufRead + Unpin>>,
+    mut lines: Lines<BufReader<File>>,
     upload: &Upload,
     bar: &ProgressBar,
     tally: &mut Tally,
