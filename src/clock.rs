@@ -37,7 +37,10 @@ impl Clock {
     pub fn now(&self) -> OffsetDateTime {
         let ms = match &self.0 {
             Some(ms) => ms.load(Ordering::SeqCst),
-            #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that asks the machine"
+            )]
             None => unix_ms(OffsetDateTime::now_utc()),
         };
         from_unix_ms(ms)
@@ -89,8 +92,14 @@ impl Entropy {
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         match &self.0 {
-            Some(rng) => rng.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes),
-            #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+            Some(rng) => rng
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .fill_bytes(&mut bytes),
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that asks the machine"
+            )]
             None => rand::rng().fill_bytes(&mut bytes),
         }
         bytes
@@ -112,7 +121,10 @@ mod tests {
         for ms in [0, 1, 999, 1_291_190_700_123, -1, -86_400_001] {
             assert_eq!(unix_ms(from_unix_ms(ms)), ms);
         }
-        assert_eq!(rfc3339_ms(from_unix_ms(1_291_190_700_123)), "2010-12-01T08:05:00.123Z");
+        assert_eq!(
+            rfc3339_ms(from_unix_ms(1_291_190_700_123)),
+            "2010-12-01T08:05:00.123Z"
+        );
     }
 
     #[test]

@@ -50,7 +50,11 @@ pub struct ChainArgs {
     #[arg(long, env = "COUNTERFOIL_PUBLISHER_KEY", hide_env_values = true)]
     pub publisher_key: Option<SecretString>,
     /// A file that holds the publisher's private key
-    #[arg(long, env = "COUNTERFOIL_PUBLISHER_KEY_FILE", conflicts_with = "publisher_key")]
+    #[arg(
+        long,
+        env = "COUNTERFOIL_PUBLISHER_KEY_FILE",
+        conflicts_with = "publisher_key"
+    )]
     pub publisher_key_file: Option<PathBuf>,
     /// How often the chain is looked at
     #[arg(long, env = "COUNTERFOIL_CHAIN_POLL", default_value = "2s", value_parser = humantime::parse_duration)]
@@ -91,7 +95,11 @@ pub struct Config {
     #[arg(long, env = "COUNTERFOIL_DATABASE_CONNECTIONS", default_value_t = 16)]
     pub database_connections: u32,
     /// Address of the Prometheus metrics; keep it off the public network
-    #[arg(long, env = "COUNTERFOIL_METRICS_LISTEN", default_value = "127.0.0.1:9464")]
+    #[arg(
+        long,
+        env = "COUNTERFOIL_METRICS_LISTEN",
+        default_value = "127.0.0.1:9464"
+    )]
     pub metrics_listen: SocketAddr,
     /// Which parts to run
     #[arg(long, env = "COUNTERFOIL_ROLE", default_value = "all")]
@@ -125,7 +133,8 @@ pub fn variables() -> Vec<String> {
 /// # Errors
 /// clap's, with the flag or variable that is wrong.
 pub fn parse(flags: &[&str]) -> Result<Config, clap::Error> {
-    let matches = command().try_get_matches_from(std::iter::once("serve").chain(flags.iter().copied()))?;
+    let matches =
+        command().try_get_matches_from(std::iter::once("serve").chain(flags.iter().copied()))?;
     Config::from_arg_matches(&matches)
 }
 

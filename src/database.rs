@@ -27,7 +27,9 @@ pub enum DatabaseRole {
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// The address is none.
-    #[error("DATABASE_URL is not an address such as postgres://user:password@host:5432/counterfoil")]
+    #[error(
+        "DATABASE_URL is not an address such as postgres://user:password@host:5432/counterfoil"
+    )]
     Address,
     /// It does not answer.
     #[error("the database cannot be reached")]
@@ -36,7 +38,9 @@ pub enum DatabaseError {
     #[error("migrating the database failed")]
     Migration(#[source] sqlx::migrate::MigrateError),
     /// Its schema is not this program's.
-    #[error("the database's schema is at version {found}, this program needs {needed}; run `counterfoil migrate`, or start with --migrate")]
+    #[error(
+        "the database's schema is at version {found}, this program needs {needed}; run `counterfoil migrate`, or start with --migrate"
+    )]
     Version {
         /// The newest migration that was applied; 0 for an empty database.
         found: i64,
@@ -47,14 +51,25 @@ pub enum DatabaseError {
 
 fn options(url: &SecretString, role: DatabaseRole) -> Result<PgConnectOptions, DatabaseError> {
     // sqlx's own error may repeat the address, which holds a password
-    let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| DatabaseError::Address)?;
+    let options: PgConnectOptions = url
+        .expose_secret()
+        .parse()
+        .map_err(|_| DatabaseError::Address)?;
     let options = options.application_name("counterfoil");
     let lock_wait = format!("{}ms", limits::MERCHANT_LOCK_WAIT.as_millis());
     // acknowledged means durable, whatever the cluster's own setting
-    let options = options.options([("synchronous_commit", "on"), ("lock_timeout", lock_wait.as_str())]);
+    let options = options.options([
+        ("synchronous_commit", "on"),
+        ("lock_timeout", lock_wait.as_str()),
+    ]);
     Ok(match role {
-        DatabaseRole::Api => options.options([("role", "counterfoil_api"), ("statement_timeout", "30s")]),
-        DatabaseRole::Worker => options.options([("role", "counterfoil_worker"), ("statement_timeout", "120s")]),
+        DatabaseRole::Api => {
+            options.options([("role", "counterfoil_api"), ("statement_timeout", "30s")])
+        }
+        DatabaseRole::Worker => options.options([
+            ("role", "counterfoil_worker"),
+            ("statement_timeout", "120s"),
+        ]),
         DatabaseRole::Owner => options,
     })
 }
@@ -63,7 +78,11 @@ fn options(url: &SecretString, role: DatabaseRole) -> Result<PgConnectOptions, D
 ///
 /// # Errors
 /// When the address is none.
-pub fn pool(url: &SecretString, role: DatabaseRole, connections: u32) -> Result<PgPool, DatabaseError> {
+pub fn pool(
+    url: &SecretString,
+    role: DatabaseRole,
+    connections: u32,
+) -> Result<PgPool, DatabaseError> {
     Ok(PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
@@ -75,7 +94,9 @@ pub fn pool(url: &SecretString, role: DatabaseRole, connections: u32) -> Result<
 /// # Errors
 /// When the address is none or nobody answers there.
 pub async fn connect(url: &SecretString) -> Result<PgConnection, DatabaseError> {
-    PgConnection::connect_with(&options(url, DatabaseRole::Owner)?).await.map_err(DatabaseError::Unreachable)
+    PgConnection::connect_with(&options(url, DatabaseRole::Owner)?)
+        .await
+        .map_err(DatabaseError::Unreachable)
 }
 
 /// Applies outstanding migrations, under a lock, and says how many there were.
@@ -85,7 +106,10 @@ pub async fn connect(url: &SecretString) -> Result<PgConnection, DatabaseError> 
 pub async fn migrate(url: &SecretString) -> Result<usize, DatabaseError> {
     let mut db = connect(url).await?;
     let before = applied(&mut db).await?.len();
-    MIGRATIONS.run(&mut db).await.map_err(DatabaseError::Migration)?;
+    MIGRATIONS
+        .run(&mut db)
+        .await
+        .map_err(DatabaseError::Migration)?;
     Ok(applied(&mut db).await?.len() - before)
 }
 
@@ -96,13 +120,29 @@ pub async fn migrate(url: &SecretString) -> Result<usize, DatabaseError> {
 pub async fn check_version(url: &SecretString) -> Result<(), DatabaseError> {
     let mut db = connect(url).await?;
     let found = applied(&mut db).await?.into_iter().max().unwrap_or(0);
-    let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    if found == needed { Ok(()) } else { Err(DatabaseError::Version { found, needed }) }
+    let needed = MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0);
+    if found == needed {
+        Ok(())
+    } else {
+        Err(DatabaseError::Version { found, needed })
+    }
 }
 
 async fn applied(db: &mut PgConnection) -> Result<Vec<i64>, DatabaseError> {
     let table = &MIGRATIONS.table_name;
-    db.ensure_migrations_table(table).await.map_err(DatabaseError::Migration)?;
-    let applied = db.list_applied_migrations(table).await.map_err(DatabaseError::Migration)?;
-    Ok(applied.into_iter().map(|migration| migration.version).collect())
+    db.ensure_migrations_table(table)
+        .await
+        .map_err(DatabaseError::Migration)?;
+    let applied = db
+        .list_applied_migrations(table)
+        .await
+        .map_err(DatabaseError::Migration)?;
+    Ok(applied
+        .into_iter()
+        .map(|migration| migration.version)
+        .collect())
 }

@@ -4,9 +4,8 @@
 //! only the tree's root goes on chain; every sale row keeps its inclusion proof.
 //!
 //! # Layout
-//! - [`cli`]: one file a subcommand; puts everything together
 //! - [`server`]: the route table, its layers, `serve(listener, shutdown)`
-//! - [`worker`]: the loop around the steps: seal, publish, watch, purge
+//! - [`worker`]: the loops around the steps: seal, watch, publish, broadcast, purge
 //! - [`sales`]: recording and reading sales, receipts and proofs
 //! - [`anchor`]: sealing batches, publishing their roots, watching them to finality
 //! - [`http`]: what every route uses: problems, authentication, idempotency keys, paging
@@ -17,6 +16,8 @@
 //! The formats that others rely on are the crate `counterfoil-proofs`. An import goes down this list
 //! only; `docs/ARCHITECTURE.md` says why, and a test holds it.
 
+pub mod anchor;
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod database;
@@ -27,4 +28,4 @@ pub mod money;
 pub mod sales;
 pub mod server;
 pub mod telemetry;
-pub mod chain { pub fn explorer_tx_url(_c: u64, _t: &[u8;32]) -> Option<String> { None } }
+pub mod worker;

@@ -73,7 +73,11 @@ pub fn format_minor(minor: i64, currency: Currency) -> String {
     let decimals = currency.decimals();
     let digits = format!("{minor:0>width$}", width = decimals + 1);
     let (whole, fraction) = digits.split_at(digits.len() - decimals);
-    if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") }
+    if fraction.is_empty() {
+        whole.to_owned()
+    } else {
+        format!("{whole}.{fraction}")
+    }
 }
 
 /// The canonical form of a quantity or unit price: no trailing zeros beyond `keep` decimals.
@@ -83,7 +87,9 @@ pub fn format_minor(minor: i64, currency: Currency) -> String {
 pub fn canonical_decimal(text: &str, keep: usize) -> Result<String, AmountError> {
     let (whole, fraction) = split(text)?;
     if fraction.len() > limits::DECIMAL_FRACTION_DIGITS {
-        return Err(AmountError::TooManyDecimals { allowed: limits::DECIMAL_FRACTION_DIGITS });
+        return Err(AmountError::TooManyDecimals {
+            allowed: limits::DECIMAL_FRACTION_DIGITS,
+        });
     }
     if whole.len() > limits::DECIMAL_INTEGER_DIGITS {
         return Err(AmountError::TooLarge);
@@ -92,7 +98,11 @@ pub fn canonical_decimal(text: &str, keep: usize) -> Result<String, AmountError>
     while fraction.len() < keep {
         fraction.push('0');
     }
-    Ok(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
+    Ok(if fraction.is_empty() {
+        whole.to_owned()
+    } else {
+        format!("{whole}.{fraction}")
+    })
 }
 
 /// The digits before and after the point of a plain decimal.
@@ -105,7 +115,11 @@ fn split(text: &str) -> Result<(&str, &str), AmountError> {
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     if let Some(rest) = whole.strip_prefix('-') {
         let negative = !rest.is_empty() && digits(rest) && digits(fraction);
-        return Err(if negative { AmountError::Negative } else { AmountError::Malformed });
+        return Err(if negative {
+            AmountError::Negative
+        } else {
+            AmountError::Malformed
+        });
     }
     let leading_zero = whole.len() > 1 && whole.starts_with('0');
     if whole.is_empty() || !digits(whole) || !digits(fraction) || leading_zero {
@@ -133,19 +147,34 @@ mod tests {
         check("10000000000000.00", "INR", Ok(limits::AMOUNT_MINOR));
         check("10000000000000.01", "INR", Err(AmountError::TooLarge));
         check(&"9".repeat(400), "INR", Err(AmountError::TooLarge));
-        check("12.0", "JPY", Err(AmountError::TooManyDecimals { allowed: 0 }));
-        check("1.005", "INR", Err(AmountError::TooManyDecimals { allowed: 2 }));
+        check(
+            "12.0",
+            "JPY",
+            Err(AmountError::TooManyDecimals { allowed: 0 }),
+        );
+        check(
+            "1.005",
+            "INR",
+            Err(AmountError::TooManyDecimals { allowed: 2 }),
+        );
         check("-1.00", "INR", Err(AmountError::Negative));
-        for text in ["", ".", "1.", ".5", "+1", "1e3", "01", "00.1", " 1", "1 ", "1,000", "NaN", "--1", "-", "１"] {
+        for text in [
+            "", ".", "1.", ".5", "+1", "1e3", "01", "00.1", " 1", "1 ", "1,000", "NaN", "--1", "-",
+            "１",
+        ] {
             check(text, "INR", Err(AmountError::Malformed));
         }
     }
 
     #[test]
     fn format_minor_is_the_inverse_of_parse_minor() {
-        for (minor, code, text) in
-            [(150_075, "INR", "1500.75"), (5, "INR", "0.05"), (0, "GBP", "0.00"), (7, "JPY", "7"), (7, "BHD", "0.007")]
-        {
+        for (minor, code, text) in [
+            (150_075, "INR", "1500.75"),
+            (5, "INR", "0.05"),
+            (0, "GBP", "0.00"),
+            (7, "JPY", "7"),
+            (7, "BHD", "0.007"),
+        ] {
             let currency = Currency::from_code(code).unwrap();
             assert_eq!(format_minor(minor, currency), text);
             assert_eq!(parse_minor(text, currency), Ok(minor));
@@ -154,13 +183,24 @@ mod tests {
 
     #[test]
     fn canonical_decimal_has_one_form_a_value() {
-        for (text, keep, expected) in
-            [("48", 0, "48"), ("48.0", 0, "48"), ("1.50", 2, "1.50"), ("1.5", 2, "1.50"), ("0.001", 2, "0.001"), ("2.100000", 0, "2.1")]
-        {
+        for (text, keep, expected) in [
+            ("48", 0, "48"),
+            ("48.0", 0, "48"),
+            ("1.50", 2, "1.50"),
+            ("1.5", 2, "1.50"),
+            ("0.001", 2, "0.001"),
+            ("2.100000", 0, "2.1"),
+        ] {
             assert_eq!(canonical_decimal(text, keep).as_deref(), Ok(expected));
         }
-        assert_eq!(canonical_decimal("0.0000001", 0), Err(AmountError::TooManyDecimals { allowed: 6 }));
-        assert_eq!(canonical_decimal("1000000000000", 0), Err(AmountError::TooLarge));
+        assert_eq!(
+            canonical_decimal("0.0000001", 0),
+            Err(AmountError::TooManyDecimals { allowed: 6 })
+        );
+        assert_eq!(
+            canonical_decimal("1000000000000", 0),
+            Err(AmountError::TooLarge)
+        );
     }
 
     #[test]

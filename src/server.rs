@@ -61,7 +61,10 @@ impl Modify for KeyScheme {
             .bearer_format("cf_live_… or cf_test_…")
             .description(Some("An API key of the merchant"))
             .build();
-        openapi.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("key", SecurityScheme::Http(scheme));
     }
 }
 
@@ -76,8 +79,8 @@ fn routes(first_version: bool) -> OpenApiRouter<Sales> {
         .routes(routes!(read::read_sale))
         .routes(routes!(receipts::read_proof))
         .routes(routes!(receipts::read_receipt))
-//        .routes(routes!(batches::list_batches))
-//        .routes(routes!(batches::read_batch))
+        //        .routes(routes!(batches::list_batches))
+        //        .routes(routes!(batches::read_batch))
         .routes(routes!(well_known::trust))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));
@@ -104,7 +107,10 @@ pub fn router(server: Server) -> Router {
         .merge(pages::routes(openapi))
         .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") })
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, limits::REQUEST_TIME))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            limits::REQUEST_TIME,
+        ))
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state(places, layers::bound))
         .layer(middleware::from_fn_with_state(entropy, layers::observe))
@@ -116,11 +122,28 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
         return CorsLayer::new();
     }
     let ours = ["idempotency-key", layers::REQUEST_ID, "traceparent"].map(HeaderName::from_static);
-    let exposed = ["x-request-id", "idempotent-replayed", "ratelimit", "ratelimit-policy", "retry-after", "location", "etag"];
+    let exposed = [
+        "x-request-id",
+        "idempotent-replayed",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "location",
+        "etag",
+    ];
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH].into_iter().chain(ours).collect::<Vec<_>>())
+        .allow_headers(
+            [
+                header::AUTHORIZATION,
+                header::CONTENT_TYPE,
+                header::IF_NONE_MATCH,
+            ]
+            .into_iter()
+            .chain(ours)
+            .collect::<Vec<_>>(),
+        )
         .expose_headers(exposed.map(HeaderName::from_static))
         .max_age(Duration::from_secs(3600))
 }
@@ -134,7 +157,9 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown)
+        .await
 }
 
 /// The routes of the metrics' own listener.

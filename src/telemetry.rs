@@ -31,8 +31,11 @@ pub const RPC_ERRORS: &str = "counterfoil_rpc_errors_total";
 /// Sends log lines to standard error. `filter` is a `tracing` filter, e.g. `info,sqlx=warn`; it may be
 /// called once a process, later calls change nothing.
 pub fn init_logs(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_from_env("COUNTERFOIL_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter =
+        EnvFilter::try_from_env("COUNTERFOIL_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let set = match format {
         LogFormat::Json => logs.json().flatten_event(true).try_init(),
         LogFormat::Text => logs.with_target(false).try_init(),
@@ -50,15 +53,32 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
     let handle = PrometheusBuilder::new()
-        .set_buckets(&[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0])?
+        .set_buckets(&[
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+        ])?
         .install_recorder()?;
-    describe_gauge!(OLDEST_UNANCHORED_SECONDS, "Age of the oldest sale that no finalized anchor covers");
+    describe_gauge!(
+        OLDEST_UNANCHORED_SECONDS,
+        "Age of the oldest sale that no finalized anchor covers"
+    );
     describe_gauge!(PENDING_SALES, "Sales that wait for a batch");
     describe_gauge!(BATCHES, "Batches by state");
-    describe_counter!(SELF_CHECK_FAILURES, "Proofs and roots that did not verify; must stay 0");
-    describe_gauge!(SEAL_HOLDS, "Merchants that wait because a sale cannot be sealed; must stay 0");
-    describe_gauge!(CHAIN_HALTED, "1 where anchoring has stopped until somebody has looked");
-    describe_counter!(SALES_RECORDED, "Sales and refunds by outcome of their recording");
+    describe_counter!(
+        SELF_CHECK_FAILURES,
+        "Proofs and roots that did not verify; must stay 0"
+    );
+    describe_gauge!(
+        SEAL_HOLDS,
+        "Merchants that wait because a sale cannot be sealed; must stay 0"
+    );
+    describe_gauge!(
+        CHAIN_HALTED,
+        "1 where anchoring has stopped until somebody has looked"
+    );
+    describe_counter!(
+        SALES_RECORDED,
+        "Sales and refunds by outcome of their recording"
+    );
     describe_histogram!(REQUEST_SECONDS, "Seconds a request took");
     describe_histogram!(STEP_SECONDS, "Seconds a step of the worker took");
     describe_counter!(STEP_FAILURES, "Steps of the worker that failed");

@@ -4,20 +4,25 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { SimpleMerkleTree, StandardMerkleTree } from "@openzeppelin/merkle-tree";
-import { keccak256 } from "ethereum-cryptography/keccak.js";
-import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from "ethereum-cryptography/utils.js";
-import { MerkleTree } from "merkletreejs";
+import { concatBytes, hexToBytes, utf8ToBytes } from "ethereum-cryptography/utils.js";
+import { faultOf } from "./completeness.mjs";
+import {
+  MANIFEST_TYPE,
+  MARK_TYPE,
+  SALE_TYPE,
+  commitment,
+  hashOf,
+  isCommitment,
+  marksHash,
+  nextHead,
+  node,
+  standardLeaf,
+  treeRoot,
+  zero,
+} from "./formats.mjs";
 
 const FOLDER = new URL("../../proofs/vectors/", import.meta.url);
 const MAX_SIBLINGS = 64;
-const SALE_TYPE =
-  "Sale(bytes16 merchant,bytes16 sale,uint64 seq,string orderId,uint8 kind,bytes16 refersTo,address customer," +
-  "string currency,uint256 amount,uint64 recordedAt,bytes32 details,bytes32 salt)";
-const MANIFEST_TYPE =
-  "Manifest(uint64 batch,bytes32 previous,bytes32 tree,uint64 leaves,uint64 sealedAt,address signer,bytes32 marks," +
-  "bytes32 salt)";
-const MARK_TYPE = "Mark(bytes16 merchant,uint64 firstSeq,uint64 lastSeq,bytes32 head,bytes32 salt)";
-
 test("every leaf is the standard leaf of its fields", () => {
   const { saleType, saleTypehash, cases } = read("leaves.json");
   assert.equal(saleType, SALE_TYPE);
@@ -126,6 +131,15 @@ test("each negative proof is a valid one with the fault that its name says, and 
   assert.deepEqual(cases.get("wrong batch").slice(0, 2), [leaf, proof]);
 });
 
+test("a merchant's rows are complete exactly where the vectors say so", () => {
+  const { merchant, cases } = read("completeness.json");
+  assert.ok(cases.some(({ complete }) => complete) && cases.some(({ complete }) => !complete));
+  for (const { name, rows, batches, anchored, complete } of cases) {
+    const fault = faultOf(merchant, rows, batches, anchored);
+    assert.equal(fault === undefined, complete, `${name}: ${fault}`);
+  }
+});
+
 test("a valid receipt leads from its fields to its root, and one that fails does not", () => {
   const { valid, failing } = read("receipts.json");
   assert.ok(valid.length > 0 && failing.length > 0);
@@ -165,9 +179,8 @@ function checkManifest({ file: { manifest, marks, leaves }, markHashes, manifest
   assert.equal(treeRoot(leaves), manifest.tree);
   assert.equal(String(leaves.length), manifest.leaves);
   assert.equal(markHashes.length, marks.length);
-  marks.forEach((mark, i) => assert.ok(isCommitment(MARK_TYPE, mark, markHashes[i])));
-  const all = marks.map(({ merchant }, i) => merchant.slice(2) + markHashes[i].slice(2)).join("");
-  assert.equal(hashOf(hexToBytes(all)), manifest.marks);
+  assert.deepEqual(markHashes, marks.map((mark) => commitment(MARK_TYPE, mark)));
+  assert.equal(marksHash(marks), manifest.marks);
   assert.ok(isCommitment(MANIFEST_TYPE, manifest, manifestHash));
   assert.equal(node(manifest.tree, manifestHash), root);
 }
@@ -183,36 +196,12 @@ function checkMarks({ file: { marks }, sales }, runs) {
     for (const { sale, leaf } of own) {
       run.seq += 1n;
       assert.equal(BigInt(sale.seq), run.seq);
-      run.head = hashOf(hexToBytes(run.head.slice(2) + leaf.slice(2)));
+      run.head = nextHead(run.head, leaf);
     }
     assert.equal(BigInt(lastSeq), run.seq);
     assert.equal(head, run.head);
     runs.set(merchant, run);
   }
-}
-
-/** Whether `hash` is keccak256 of the EIP-712 hashStruct of `value`, which is how this library hashes a leaf. */
-function isCommitment(type, value, hash) {
-  return StandardMerkleTree.verify(hash, ...standardLeaf(type, value), []);
-}
-
-/** The encoding and the values of a struct as a standard leaf: its type hash in front, strings as their hashes. */
-function standardLeaf(type, value) {
-  const fields = type.slice(type.indexOf("(") + 1, -1).split(",").map((field) => field.split(" "));
-  assert.deepEqual(Object.keys(value), fields.map(([, name]) => name));
-  const encoding = fields.map(([kind]) => (kind === "string" ? "bytes32" : kind));
-  const values = fields.map(([kind, name]) => (kind === "string" ? hashOf(utf8ToBytes(value[name])) : value[name]));
-  return [["bytes32", ...encoding], [hashOf(utf8ToBytes(type)), ...values]];
-}
-
-function treeRoot(leaves) {
-  const buffers = leaves.map((leaf) => Buffer.from(leaf.slice(2), "hex"));
-  return new MerkleTree(buffers, (bytes) => Buffer.from(keccak256(bytes)), { sort: true }).getHexRoot();
-}
-
-/** The parent of two nodes: lower-case hex of one length sorts as its bytes do. */
-function node(a, b) {
-  return hashOf(hexToBytes([a, b].sort().map((hash) => hash.slice(2)).join("")));
 }
 
 function differingBits(hashes, others) {
@@ -226,14 +215,6 @@ function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   return `{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`).join(",")}}`;
-}
-
-function hashOf(bytes) {
-  return `0x${bytesToHex(keccak256(bytes))}`;
-}
-
-function zero(length) {
-  return `0x${"00".repeat(length)}`;
 }
 
 function read(name) {

@@ -135,3 +135,64 @@ fn check_fields<K: AsRef<str>>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SALT: &str = "0x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
+    #[test]
+    fn values_are_written_in_canonical_form() {
+        let value = json!({ "v": 1, "salt": SALT, "name": "\u{1f}\"/é", "lines": [{ "b": "2", "a": true }] });
+        let bytes = canonical(&value).unwrap();
+        let expected = format!(
+            r#"{{"lines":[{{"a":true,"b":"2"}}],"name":"\u001f\"/é","salt":"{SALT}","v":1}}"#
+        );
+        assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected);
+        check_canonical(&bytes).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_dropped_or_rounded_to_fit() {
+        let refused = |extra: serde_json::Value| {
+            canonical(&json!({ "v": 1, "salt": SALT, "a": extra }))
+                .unwrap_err()
+                .to_string()
+        };
+        for number in [
+            json!(1),
+            json!(-1),
+            json!(1.5),
+            json!(u64::MAX),
+            json!([{ "n": 0 }]),
+        ] {
+            assert!(refused(number.clone()).contains("number at /a"), "{number}");
+        }
+        for null in [
+            json!(null),
+            json!([null]),
+            json!({ "b": null }),
+            json!(f64::NAN),
+        ] {
+            assert!(refused(null.clone()).contains("null at /a"), "{null}");
+        }
+    }
+
+    #[test]
+    fn a_long_list_is_read_to_its_end() {
+        let lines: Vec<_> = (0..2000).map(|i| json!({ "sku": i.to_string() })).collect();
+        let bytes = canonical(&json!({ "v": 1, "salt": SALT, "lines": lines })).unwrap();
+        check_canonical(&bytes).unwrap();
+        let changed = String::from_utf8(bytes)
+            .unwrap()
+            .replace("\"1999\"", "1999");
+        let error = check_canonical(changed.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the details have a JSON number at /lines/1999/sku"
+        );
+    }
+}

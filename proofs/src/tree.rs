@@ -74,7 +74,15 @@ impl Tree {
     /// All proofs, each ending in the hash of the manifest, so that they lead to the anchored
     /// root.
     pub fn proofs(&self, manifest_hash: &Hash) -> Proofs {
-        Proofs::of(&self.levels, manifest_hash)
+        let mut proofs = Proofs::default();
+        self.fill_proofs(manifest_hash, &mut proofs);
+        proofs
+    }
+
+    /// Puts all [`proofs`](Tree::proofs) into a buffer that was used before. Of a large batch they
+    /// are hundreds of megabytes, and getting new memory takes longer than filling it.
+    pub fn fill_proofs(&self, manifest_hash: &Hash, proofs: &mut Proofs) {
+        proofs.fill(&self.levels, manifest_hash);
     }
 }
 

@@ -35,7 +35,9 @@ impl Role {
 
     /// The role with this name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Pos, Self::Auditor, Self::Admin].into_iter().find(|role| role.as_str() == name)
+        [Self::Pos, Self::Auditor, Self::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == name)
     }
 
     /// The table of roles.
@@ -85,8 +87,15 @@ impl Caller {
 }
 
 async fn caller(parts: &Parts, keys: &Keys) -> Result<Option<Arc<Caller>>, Problem> {
-    let Some(value) = parts.headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    let denied = || Problem::new(&codes::UNAUTHENTICATED, "the key is unknown, expired or revoked");
+    let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let denied = || {
+        Problem::new(
+            &codes::UNAUTHENTICATED,
+            "the key is unknown, expired or revoked",
+        )
+    };
     let token = value
         .to_str()
         .ok()
@@ -102,7 +111,10 @@ async fn caller(parts: &Parts, keys: &Keys) -> Result<Option<Arc<Caller>>, Probl
         Ok(None) => Err(denied()),
         Err(error) => {
             tracing::warn!(error = %error, "a key could not be checked");
-            Err(Problem::new(&codes::DATABASE_UNAVAILABLE, "the key could not be checked; try again"))
+            Err(Problem::new(
+                &codes::DATABASE_UNAVAILABLE,
+                "the key could not be checked; try again",
+            ))
         }
     }
 }
@@ -121,7 +133,12 @@ where
         caller(parts, &Keys::from_ref(state))
             .await?
             .map(Self)
-            .ok_or_else(|| Problem::new(&codes::UNAUTHENTICATED, "send Authorization: Bearer and an API key"))
+            .ok_or_else(|| {
+                Problem::new(
+                    &codes::UNAUTHENTICATED,
+                    "send Authorization: Bearer and an API key",
+                )
+            })
     }
 }
 

@@ -15,9 +15,17 @@ pub enum Keep {
 
 /// `body` with its `ETag` and `Cache-Control`, or 304 when `request` already has it. Always `private`:
 /// the addresses carry capabilities.
-pub fn conditional(request: &HeaderMap, content_type: &'static str, body: String, keep: Keep) -> Response {
+pub fn conditional(
+    request: &HeaderMap,
+    content_type: &'static str,
+    body: String,
+    keep: Keep,
+) -> Response {
     let digest = Sha256::digest(body.as_bytes());
-    let etag = format!("\"{}\"", data_encoding::BASE64URL_NOPAD.encode(&digest[..16]));
+    let etag = format!(
+        "\"{}\"",
+        data_encoding::BASE64URL_NOPAD.encode(&digest[..16])
+    );
     let control = match keep {
         Keep::Immutable => "private, max-age=31536000, immutable".to_owned(),
         Keep::Seconds(seconds) => format!("private, max-age={seconds}"),
@@ -27,8 +35,11 @@ pub fn conditional(request: &HeaderMap, content_type: &'static str, body: String
             tags.split(',').any(|tag| matches!(tag.trim().trim_start_matches("W/"), tag if tag == etag || tag == "*"))
         })
     });
-    let mut response =
-        if known { StatusCode::NOT_MODIFIED.into_response() } else { body.into_response() };
+    let mut response = if known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        body.into_response()
+    };
     let headers = response.headers_mut();
     if !known {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

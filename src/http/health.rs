@@ -39,8 +39,14 @@ pub async fn readyz(State(pool): State<PgPool>) -> Result<axum::Json<Health>, Pr
         Ok(Ok(_)) => Ok(axum::Json(Health { status: "ok" })),
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "not ready");
-            Err(Problem::new(&codes::DATABASE_UNAVAILABLE, "the database does not answer"))
+            Err(Problem::new(
+                &codes::DATABASE_UNAVAILABLE,
+                "the database does not answer",
+            ))
         }
-        Err(_) => Err(Problem::new(&codes::DATABASE_UNAVAILABLE, "the database does not answer within 2 s")),
+        Err(_) => Err(Problem::new(
+            &codes::DATABASE_UNAVAILABLE,
+            "the database does not answer within 2 s",
+        )),
     }
 }

@@ -25,7 +25,10 @@ impl IdempotencyKey {
     pub fn parse(key: &str) -> Result<Self, Problem> {
         let visible = key.bytes().all(|b| (0x21..=0x7e).contains(&b));
         if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_CHARS || !visible {
-            return Err(Problem::new(&codes::IDEMPOTENCY_KEY_INVALID, "1 to 255 visible ASCII characters"));
+            return Err(Problem::new(
+                &codes::IDEMPOTENCY_KEY_INVALID,
+                "1 to 255 visible ASCII characters",
+            ));
         }
         Ok(Self(key.to_owned()))
     }
@@ -36,17 +39,27 @@ impl IdempotencyKey {
     /// When there are several, or one that is not usable.
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let mut values = headers.get_all(HEADER).iter();
-        let Some(value) = values.next() else { return Ok(None) };
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
         let invalid = |detail: &str| Problem::new(&codes::IDEMPOTENCY_KEY_INVALID, detail);
         if values.next().is_some() {
             return Err(invalid("the header stands more than once"));
         }
-        let text = value.to_str().map_err(|_| invalid("1 to 255 visible ASCII characters"))?.trim();
+        let text = value
+            .to_str()
+            .map_err(|_| invalid("1 to 255 visible ASCII characters"))?
+            .trim();
         match text.strip_prefix('"') {
             None => Self::parse(text).map(Some),
             Some(rest) => {
-                let inner = rest.strip_suffix('"').ok_or_else(|| invalid("the quoted string does not end"))?;
-                Self::parse(&unquote(inner).ok_or_else(|| invalid("the quoted string is malformed"))?).map(Some)
+                let inner = rest
+                    .strip_suffix('"')
+                    .ok_or_else(|| invalid("the quoted string does not end"))?;
+                Self::parse(
+                    &unquote(inner).ok_or_else(|| invalid("the quoted string is malformed"))?,
+                )
+                .map(Some)
             }
         }
     }
@@ -71,7 +84,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Self::from_headers(&parts.headers)?.ok_or_else(|| {
-            Problem::new(&codes::IDEMPOTENCY_KEY_MISSING, "send an Idempotency-Key, best a UUID v4")
+            Problem::new(
+                &codes::IDEMPOTENCY_KEY_MISSING,
+                "send an Idempotency-Key, best a UUID v4",
+            )
         })
     }
 }
@@ -85,7 +101,10 @@ mod tests {
         let check = |value: &str, expected: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert(HEADER, value.parse().unwrap());
-            let key = IdempotencyKey::from_headers(&headers).ok().flatten().map(|key| key.0);
+            let key = IdempotencyKey::from_headers(&headers)
+                .ok()
+                .flatten()
+                .map(|key| key.0);
             assert_eq!(key.as_deref(), expected, "{value}");
         };
         check("abc", Some("abc"));

@@ -48,12 +48,17 @@ struct Parts {
 impl fmt::Display for Parts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cf_{}_", self.mode.as_str())?;
-        [&self.merchant, &self.key, &self.secret].iter().try_for_each(|part| f.write_str(&base32::encode(part)))
+        [&self.merchant, &self.key, &self.secret]
+            .iter()
+            .try_for_each(|part| f.write_str(&base32::encode(part)))
     }
 }
 
 fn parse(token: &str) -> Option<Parts> {
-    let (mode, rest) = match (token.strip_prefix("cf_live_"), token.strip_prefix("cf_test_")) {
+    let (mode, rest) = match (
+        token.strip_prefix("cf_live_"),
+        token.strip_prefix("cf_test_"),
+    ) {
         (Some(rest), _) => (Mode::Live, rest),
         (_, Some(rest)) => (Mode::Test, rest),
         _ => return None,
@@ -62,7 +67,12 @@ fn parse(token: &str) -> Option<Parts> {
         return None;
     }
     let part = |index: usize| base32::decode(&rest[index * 26..(index + 1) * 26]);
-    Some(Parts { mode, merchant: part(0)?, key: part(1)?, secret: part(2)? })
+    Some(Parts {
+        mode,
+        merchant: part(0)?,
+        key: part(1)?,
+        secret: part(2)?,
+    })
 }
 
 fn hash(secret: &[u8; 16]) -> [u8; 32] {
@@ -92,13 +102,20 @@ pub async fn create(
     entropy: &Entropy,
     new: &NewKey<'_>,
 ) -> Result<Option<(KeyId, SecretString)>, sqlx::Error> {
-    let mode = sqlx::query_scalar!("select mode from merchant where merchant_id = $1", new.merchant.0)
-        .fetch_optional(&mut *db)
-        .await?;
+    let mode = sqlx::query_scalar!(
+        "select mode from merchant where merchant_id = $1",
+        new.merchant.0
+    )
+    .fetch_optional(&mut *db)
+    .await?;
     let Some(mode) = mode else { return Ok(None) };
     let id = KeyId::new(clock, entropy);
     let parts = Parts {
-        mode: if mode == "live" { Mode::Live } else { Mode::Test },
+        mode: if mode == "live" {
+            Mode::Live
+        } else {
+            Mode::Test
+        },
         merchant: new.merchant.bytes(),
         key: id.bytes(),
         secret: entropy.bytes(),
@@ -130,7 +147,10 @@ pub struct Keys {
 impl Keys {
     /// Keys of this database.
     pub fn new(pool: PgPool, clock: Clock) -> Self {
-        let seen = Cache::builder().max_capacity(10_000).time_to_live(limits::KEY_CACHE_TIME).build();
+        let seen = Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(limits::KEY_CACHE_TIME)
+            .build();
         Self { pool, clock, seen }
     }
 
@@ -138,10 +158,17 @@ impl Keys {
     ///
     /// # Errors
     /// The database's.
-    pub async fn check(&self, token: &SecretString) -> Result<Option<Arc<Caller>>, Arc<sqlx::Error>> {
-        let Some(parts) = parse(token.expose_secret()) else { return Ok(None) };
+    pub async fn check(
+        &self,
+        token: &SecretString,
+    ) -> Result<Option<Arc<Caller>>, Arc<sqlx::Error>> {
+        let Some(parts) = parse(token.expose_secret()) else {
+            return Ok(None);
+        };
         let slot = Sha256::digest(token.expose_secret().as_bytes()).into();
-        self.seen.try_get_with(slot, async { self.look_up(parts).await }).await
+        self.seen
+            .try_get_with(slot, async { self.look_up(parts).await })
+            .await
     }
 
     async fn look_up(&self, parts: Parts) -> Result<Option<Arc<Caller>>, sqlx::Error> {
@@ -158,9 +185,16 @@ impl Keys {
         .await?;
         Ok(row.and_then(|row| {
             let right = bool::from(row.secret_hash.as_slice().ct_eq(&hash(&parts.secret)));
-            let alive = row.revoked_at.is_none() && row.expires_at.is_none_or(|at| at > self.clock.now());
+            let alive =
+                row.revoked_at.is_none() && row.expires_at.is_none_or(|at| at > self.clock.now());
             let role = Role::parse(&row.role)?;
-            (right && alive && row.mode == parts.mode.as_str()).then(|| Arc::new(Caller { merchant, key: id, role }))
+            (right && alive && row.mode == parts.mode.as_str()).then(|| {
+                Arc::new(Caller {
+                    merchant,
+                    key: id,
+                    role,
+                })
+            })
         }))
     }
 }
@@ -171,11 +205,26 @@ mod tests {
 
     #[test]
     fn a_keys_text_parses_back_and_nothing_else_does() {
-        let parts = Parts { mode: Mode::Test, merchant: [1; 16], key: [2; 16], secret: [3; 16] };
+        let parts = Parts {
+            mode: Mode::Test,
+            merchant: [1; 16],
+            key: [2; 16],
+            secret: [3; 16],
+        };
         let text = parts.to_string();
         let back = parse(&text).unwrap();
-        assert_eq!((back.merchant, back.key, back.secret), ([1; 16], [2; 16], [3; 16]));
-        for bad in ["", "cf_test_", &text[1..], &text[..text.len() - 1], &text.to_uppercase(), &format!("{text}0")] {
+        assert_eq!(
+            (back.merchant, back.key, back.secret),
+            ([1; 16], [2; 16], [3; 16])
+        );
+        for bad in [
+            "",
+            "cf_test_",
+            &text[1..],
+            &text[..text.len() - 1],
+            &text.to_uppercase(),
+            &format!("{text}0"),
+        ] {
             assert!(parse(bad).is_none(), "{bad}");
         }
     }

@@ -29,13 +29,21 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
     let id = RequestId(request_id(request.headers(), &entropy));
     request.extensions_mut().insert(id.clone());
     let method = request.method().clone();
-    let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let trace = request.headers().get("traceparent").and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", MatchedPath::as_str)
+        .to_owned();
+    let trace = request
+        .headers()
+        .get("traceparent")
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("")
+        .to_owned();
     let span = tracing::info_span!(
         "request", request_id = %id.0, method = %method, route = path, traceparent = trace, key = tracing::field::Empty
     );
 
-    #[expect(clippy::disallowed_methods, reason = "measures how long the request took")]
     let start = Instant::now();
     let answer = next.run(request).instrument(span.clone()).await;
     let mut response = render(answer, &id.0);
@@ -45,7 +53,11 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
 
     let (status, elapsed) = (response.status().as_u16(), start.elapsed());
     span.in_scope(|| tracing::info!(status, ms = elapsed.as_millis(), "answered"));
-    let labels = [("route", path), ("method", method.to_string()), ("status", status.to_string())];
+    let labels = [
+        ("route", path),
+        ("method", method.to_string()),
+        ("status", status.to_string()),
+    ];
     metrics::histogram!(telemetry::REQUEST_SECONDS, &labels).record(elapsed);
     response
 }
@@ -54,10 +66,18 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
 fn request_id(headers: &HeaderMap, entropy: &Entropy) -> Arc<str> {
     let sane = |id: &&str| {
         (1..=limits::REQUEST_ID_CHARS).contains(&id.len())
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
     };
-    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane);
-    given.map_or_else(|| counterfoil_proofs::base32::encode(&entropy.bytes()).into(), Into::into)
+    let given = headers
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(sane);
+    given.map_or_else(
+        || counterfoil_proofs::base32::encode(&entropy.bytes()).into(),
+        Into::into,
+    )
 }
 
 fn render(response: Response, id: &str) -> Response {
@@ -78,6 +98,8 @@ fn render(response: Response, id: &str) -> Response {
 pub async fn bound(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
     match places.try_acquire() {
         Ok(_place) => next.run(request).await,
-        Err(_) => Problem::new(&codes::OVERLOADED, "too many requests at once; try again").into_response(),
+        Err(_) => {
+            Problem::new(&codes::OVERLOADED, "too many requests at once; try again").into_response()
+        }
     }
 }

@@ -59,16 +59,25 @@ pub struct Read<T> {
 ///
 /// # Errors
 /// When `json` is no JSON, or no object.
-pub fn read<T: DeserializeOwned>(json: &[u8], fields: &'static [Field]) -> Result<Read<T>, Problem> {
+pub fn read<T: DeserializeOwned>(
+    json: &[u8],
+    fields: &'static [Field],
+) -> Result<Read<T>, Problem> {
     if let Ok(Object(body)) = serde_json::from_slice::<Object<T>>(json) {
-        return Ok(Read { body, faults: Vec::new() });
+        return Ok(Read {
+            body,
+            faults: Vec::new(),
+        });
     }
     let raw: &RawValue = serde_json::from_slice(json).map_err(|e| invalid_json(&e))?;
     let mut faults = Vec::new();
     let cleaned = clean(raw, Shape::Object(fields), "", &mut faults);
     match serde_json::from_value(cleaned) {
         Ok(body) if !faults.is_empty() => Ok(Read { body, faults }),
-        Ok(_) => Err(Problem::new(&codes::INVALID_JSON, "the body could not be read")),
+        Ok(_) => Err(Problem::new(
+            &codes::INVALID_JSON,
+            "the body could not be read",
+        )),
         Err(_) if !faults.is_empty() => Err(Problem::of_faults(faults)),
         Err(e) => Err(invalid_json(&e)),
     }
@@ -76,7 +85,10 @@ pub fn read<T: DeserializeOwned>(json: &[u8], fields: &'static [Field]) -> Resul
 
 /// The problem of a text that is no JSON.
 pub fn invalid_json(error: &serde_json::Error) -> Problem {
-    Problem::new(&codes::INVALID_JSON, format!("line {}, column {}: not JSON", error.line(), error.column()))
+    Problem::new(
+        &codes::INVALID_JSON,
+        format!("line {}, column {}: not JSON", error.line(), error.column()),
+    )
 }
 
 /// A struct read from a JSON object and from nothing else (serde also takes an array for a struct).
@@ -108,7 +120,11 @@ impl<'de> Deserialize<'de> for TextMap {
         let entries: Entries<String> = Entries::deserialize(deserializer)?;
         let count = entries.0.len();
         let map: BTreeMap<String, String> = entries.0.into_iter().collect();
-        if map.len() == count { Ok(Self(map)) } else { Err(D::Error::custom("repeated key")) }
+        if map.len() == count {
+            Ok(Self(map))
+        } else {
+            Err(D::Error::custom("repeated key"))
+        }
     }
 }
 
@@ -147,7 +163,9 @@ impl<'de> Deserialize<'de> for Decimal {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         let text = raw.get();
         match text.as_bytes().first() {
-            Some(b'"') => serde_json::from_str(text).map(Self).map_err(D::Error::custom),
+            Some(b'"') => serde_json::from_str(text)
+                .map(Self)
+                .map_err(D::Error::custom),
             Some(b'-' | b'0'..=b'9') => Ok(Self(text.to_owned())),
             _ => Err(D::Error::custom("a number or a decimal string")),
         }
@@ -182,30 +200,51 @@ fn clean(raw: &RawValue, shape: Shape, at: &str, faults: &mut Vec<Fault>) -> Val
     let text = raw.get();
     let first = text.as_bytes().first().copied().unwrap_or(b' ');
     match (shape, first) {
-        (Shape::Text | Shape::Decimal | Shape::Quantity | Shape::Number, b'"') => match serde_json::from_str(text) {
-            Ok(string) => return Value::String(string),
-            Err(_) => faults.push(Fault::new(at, &codes::INVALID_TEXT, "not valid Unicode")),
-        },
+        (Shape::Text | Shape::Decimal | Shape::Quantity | Shape::Number, b'"') => {
+            match serde_json::from_str(text) {
+                Ok(string) => return Value::String(string),
+                Err(_) => faults.push(Fault::new(at, &codes::INVALID_TEXT, "not valid Unicode")),
+            }
+        }
         (Shape::Number, b'-' | b'0'..=b'9') => return Value::String(text.to_owned()),
         (Shape::Quantity, b'-' | b'0'..=b'9') => {
             if text.bytes().all(|b| b == b'-' || b.is_ascii_digit()) {
                 return Value::String(text.to_owned());
             }
-            faults.push(Fault::new(at, &codes::QUANTITY_NOT_INTEGER, "an integer or a decimal string belongs here"));
+            faults.push(Fault::new(
+                at,
+                &codes::QUANTITY_NOT_INTEGER,
+                "an integer or a decimal string belongs here",
+            ));
         }
         (Shape::Decimal | Shape::Money(_), b'-' | b'0'..=b'9') => {
-            faults.push(Fault::new(at, &codes::MONEY_MUST_BE_STRING, "money is a decimal string, not a number"));
+            faults.push(Fault::new(
+                at,
+                &codes::MONEY_MUST_BE_STRING,
+                "money is a decimal string, not a number",
+            ));
         }
-        (Shape::Object(fields) | Shape::Money(fields), b'{') => return clean_object(text, fields, at, faults),
+        (Shape::Object(fields) | Shape::Money(fields), b'{') => {
+            return clean_object(text, fields, at, faults);
+        }
         (Shape::List(fields), b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
             let cleaned = items.iter().enumerate().map(|(index, item)| {
-                clean(item, Shape::Object(fields), &format!("{at}/{index}"), faults)
+                clean(
+                    item,
+                    Shape::Object(fields),
+                    &format!("{at}/{index}"),
+                    faults,
+                )
             });
             return cleaned.collect();
         }
         (Shape::TextMap, b'{') => return clean_text_map(text, at, faults),
-        _ => faults.push(Fault::new(at, &codes::WRONG_TYPE, format!("{} belongs here", expected(shape)))),
+        _ => faults.push(Fault::new(
+            at,
+            &codes::WRONG_TYPE,
+            format!("{} belongs here", expected(shape)),
+        )),
     }
     stand_in(shape)
 }
@@ -216,13 +255,24 @@ fn clean_object(text: &str, fields: &'static [Field], at: &str, faults: &mut Vec
     for (name, raw) in &entries {
         let here = format!("{at}/{}", escape(name));
         let Some(field) = fields.iter().find(|field| field.name == name) else {
-            faults.push(Fault::new(here, &codes::UNKNOWN_FIELD, format!("there is no field {name:?} here")));
+            faults.push(Fault::new(
+                here,
+                &codes::UNKNOWN_FIELD,
+                format!("there is no field {name:?} here"),
+            ));
             continue;
         };
         if cleaned.contains_key(field.name) {
-            faults.push(Fault::new(here, &codes::REPEATED_FIELD, format!("{name:?} stands more than once")));
+            faults.push(Fault::new(
+                here,
+                &codes::REPEATED_FIELD,
+                format!("{name:?} stands more than once"),
+            ));
         } else if raw.get() != "null" {
-            cleaned.insert(field.name.to_owned(), clean(raw, field.shape, &here, faults));
+            cleaned.insert(
+                field.name.to_owned(),
+                clean(raw, field.shape, &here, faults),
+            );
         } else if !field.required {
             cleaned.insert(field.name.to_owned(), Value::Null);
         }
@@ -230,7 +280,11 @@ fn clean_object(text: &str, fields: &'static [Field], at: &str, faults: &mut Vec
     for field in fields.iter().filter(|field| field.required) {
         if !cleaned.contains_key(field.name) {
             let here = format!("{at}/{}", field.name);
-            faults.push(Fault::new(here, &codes::MISSING_FIELD, format!("{:?} is required", field.name)));
+            faults.push(Fault::new(
+                here,
+                &codes::MISSING_FIELD,
+                format!("{:?} is required", field.name),
+            ));
             cleaned.insert(field.name.to_owned(), stand_in(field.shape));
         }
     }
@@ -242,7 +296,11 @@ fn clean_text_map(text: &str, at: &str, faults: &mut Vec<Fault>) -> Value {
     for (name, raw) in entries(text, at, faults) {
         let here = format!("{at}/{}", escape(&name));
         if cleaned.contains_key(&name) {
-            faults.push(Fault::new(here, &codes::REPEATED_FIELD, format!("{name:?} stands more than once")));
+            faults.push(Fault::new(
+                here,
+                &codes::REPEATED_FIELD,
+                format!("{name:?} stands more than once"),
+            ));
         } else {
             let value = clean(raw, Shape::Text, &here, faults);
             cleaned.insert(name, value);
@@ -255,7 +313,11 @@ fn entries<'a>(text: &'a str, at: &str, faults: &mut Vec<Fault>) -> Vec<(String,
     match serde_json::from_str::<Entries<&RawValue>>(text) {
         Ok(entries) => entries.0,
         Err(_) => {
-            faults.push(Fault::new(at, &codes::INVALID_TEXT, "a key is not valid Unicode"));
+            faults.push(Fault::new(
+                at,
+                &codes::INVALID_TEXT,
+                "a key is not valid Unicode",
+            ));
             Vec::new()
         }
     }
@@ -264,7 +326,9 @@ fn entries<'a>(text: &'a str, at: &str, faults: &mut Vec<Fault>) -> Vec<(String,
 /// A value of the right shape, so that the typed struct can be made.
 fn stand_in(shape: Shape) -> Value {
     match shape {
-        Shape::Text | Shape::Decimal | Shape::Quantity | Shape::Number => Value::String(String::new()),
+        Shape::Text | Shape::Decimal | Shape::Quantity | Shape::Number => {
+            Value::String(String::new())
+        }
         Shape::List(_) => Value::Array(Vec::new()),
         Shape::TextMap => Value::Object(Map::new()),
         Shape::Object(fields) | Shape::Money(fields) => fields

@@ -21,8 +21,7 @@ static REDOC_PAGE: &str = r#"<!doctype html>
 
 /// The policy of every page: its own scripts, styles and pictures, and inline styles, which both viewers
 /// write.
-const POLICY: &str =
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'none'";
 
 /// `/openapi.json`, `/docs` and `/redoc` for this description, and `/errors`.
 pub fn routes(openapi: utoipa::openapi::OpenApi) -> Router {
@@ -38,26 +37,50 @@ pub fn routes(openapi: utoipa::openapi::OpenApi) -> Router {
 
 async fn confine(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    );
+    headers.insert(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }
 
 async fn redoc_script() -> Response {
-    ([(header::CONTENT_TYPE, "text/javascript"), (header::CACHE_CONTROL, "max-age=86400")], REDOC).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, "text/javascript"),
+            (header::CACHE_CONTROL, "max-age=86400"),
+        ],
+        REDOC,
+    )
+        .into_response()
 }
 
 async fn error_page(Path(name): Path<String>) -> Result<Html<String>, Problem> {
-    let code = codes::find(&name).ok_or_else(|| Problem::new(&codes::NOT_FOUND, "there is no such error code"))?;
+    let code = codes::find(&name)
+        .ok_or_else(|| Problem::new(&codes::NOT_FOUND, "there is no such error code"))?;
     Ok(Html(page(code.name, &entry(code))))
 }
 
 fn index() -> String {
-    page("Error codes", &codes::ALL.iter().map(|code| entry(code)).collect::<String>())
+    page(
+        "Error codes",
+        &codes::ALL
+            .iter()
+            .map(|code| entry(code))
+            .collect::<String>(),
+    )
 }
 
 fn entry(code: &Code) -> String {
-    let retry = if code.retryable { "The same request may succeed later." } else { "The same request fails again." };
+    let retry = if code.retryable {
+        "The same request may succeed later."
+    } else {
+        "The same request fails again."
+    };
     format!(
         "<section><h2><code>{}</code></h2><p><strong>{}</strong> · HTTP {}</p><p>{}</p><p>{retry}</p></section>\n",
         code.name,
@@ -76,5 +99,7 @@ fn page(title: &str, content: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

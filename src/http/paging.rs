@@ -18,7 +18,9 @@ impl Params {
     /// # Errors
     /// When it is given twice.
     pub fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        let Some(index) = self.0.iter().position(|(given, _)| given == name) else { return Ok(None) };
+        let Some(index) = self.0.iter().position(|(given, _)| given == name) else {
+            return Ok(None);
+        };
         let (_, value) = self.0.swap_remove(index);
         if self.0.iter().any(|(given, _)| given == name) {
             return Err(invalid(format!("{name} stands more than once")));
@@ -38,7 +40,9 @@ impl Params {
     ) -> Result<Option<T>, Problem> {
         match self.take(name)? {
             None => Ok(None),
-            Some(text) => read(&text).map(Some).ok_or_else(|| invalid(format!("{name} must be {expected}"))),
+            Some(text) => read(&text)
+                .map(Some)
+                .ok_or_else(|| invalid(format!("{name} must be {expected}"))),
         }
     }
 
@@ -87,14 +91,23 @@ impl<Id> Paging<Id> {
     /// When one of them is wrong, or both edges are given.
     pub fn take(params: &mut Params, read: impl Fn(&str) -> Option<Id>) -> Result<Self, Problem> {
         let limit = params.take_as("limit", "1 to 100", |text| {
-            text.parse().ok().filter(|limit| (1..=limits::PAGE_MAX).contains(limit))
+            text.parse()
+                .ok()
+                .filter(|limit| (1..=limits::PAGE_MAX).contains(limit))
         })?;
-        let starting_after = params.take_as("starting_after", "an id from an earlier page", &read)?;
+        let starting_after =
+            params.take_as("starting_after", "an id from an earlier page", &read)?;
         let ending_before = params.take_as("ending_before", "an id from an earlier page", &read)?;
         if starting_after.is_some() && ending_before.is_some() {
-            return Err(invalid("starting_after and ending_before exclude each other".to_owned()));
+            return Err(invalid(
+                "starting_after and ending_before exclude each other".to_owned(),
+            ));
         }
-        Ok(Self { limit: limit.unwrap_or(limits::PAGE), starting_after, ending_before })
+        Ok(Self {
+            limit: limit.unwrap_or(limits::PAGE),
+            starting_after,
+            ending_before,
+        })
     }
 
     /// The page that `rows` make. They are newest first, or oldest first when `ending_before` was
@@ -106,9 +119,17 @@ impl<Id> Paging<Id> {
         if self.ending_before.is_some() {
             rows.reverse();
         }
-        let edge = if self.ending_before.is_some() { rows.first() } else { rows.last() };
+        let edge = if self.ending_before.is_some() {
+            rows.first()
+        } else {
+            rows.last()
+        };
         let next_cursor = edge.filter(|_| has_more).map(id);
-        Page { data: rows, has_more, next_cursor }
+        Page {
+            data: rows,
+            has_more,
+            next_cursor,
+        }
     }
 }
 

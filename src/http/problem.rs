@@ -24,7 +24,11 @@ pub struct Fault {
 impl Fault {
     /// A fault at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &'static Code, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            code,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -33,6 +37,12 @@ impl Fault {
 pub struct Problem {
     /// What went wrong.
     pub code: &'static Code,
+    // boxed, so that a `Result` with a problem is no larger than one with an answer
+    rest: Box<Rest>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Rest {
     detail: String,
     faults: Vec<Fault>,
     meta: Map<String, Value>,
@@ -44,35 +54,50 @@ impl Problem {
     /// A problem with a detail for people.
     pub fn new(code: &'static Code, detail: impl Into<String>) -> Self {
         let retry_after = (code.retryable && code.status != StatusCode::BAD_REQUEST).then_some(1);
-        Self { code, detail: detail.into(), faults: Vec::new(), meta: Map::new(), retry_after, allow: None }
+        let rest = Rest {
+            detail: detail.into(),
+            retry_after,
+            ..Rest::default()
+        };
+        Self {
+            code,
+            rest: Box::new(rest),
+        }
     }
 
     /// The problem of a request with these faults; at least one. It takes the code of a single fault.
     pub fn of_faults(mut faults: Vec<Fault>) -> Self {
-        let malformed = faults.iter().any(|fault| fault.code.status == StatusCode::BAD_REQUEST);
-        let several = if malformed { &codes::REQUEST_MALFORMED } else { &codes::REQUEST_INVALID };
+        let malformed = faults
+            .iter()
+            .any(|fault| fault.code.status == StatusCode::BAD_REQUEST);
+        let several = if malformed {
+            &codes::REQUEST_MALFORMED
+        } else {
+            &codes::REQUEST_INVALID
+        };
         let total = faults.len();
         faults.truncate(limits::FAULTS);
         let mut problem = match faults.as_slice() {
             [only] => Self::new(only.code, only.detail.clone()),
-            _ if total > limits::FAULTS => {
-                Self::new(several, format!("{total} faults; the first {} are named", limits::FAULTS))
-            }
+            _ if total > limits::FAULTS => Self::new(
+                several,
+                format!("{total} faults; the first {} are named", limits::FAULTS),
+            ),
             _ => Self::new(several, format!("{total} faults")),
         };
-        problem.faults = faults;
+        problem.rest.faults = faults;
         problem
     }
 
     /// Adds a value that programs may want.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.meta.insert(name.to_owned(), value.into());
+        self.rest.meta.insert(name.to_owned(), value.into());
         self
     }
 
     /// The same with its pointers renamed, where `name` has a name for them.
     pub fn renamed(mut self, name: impl Fn(&str) -> Option<&'static str>) -> Self {
-        for fault in &mut self.faults {
+        for fault in &mut self.rest.faults {
             if let Some(pointer) = name(&fault.pointer) {
                 pointer.clone_into(&mut fault.pointer);
             }
@@ -82,28 +107,29 @@ impl Problem {
 
     /// Says when to come back.
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.rest.retry_after = Some(seconds);
         self
     }
 
     /// The document, as it answers the request with this id.
     pub fn document(&self, request_id: &str) -> Value {
         let mut errors: Vec<Value> = self
+            .rest
             .faults
             .iter()
             .map(|f| json!({"pointer": f.pointer, "code": f.code.name, "detail": f.detail}))
             .collect();
         if errors.is_empty() {
-            errors.push(json!({"pointer": "", "code": self.code.name, "detail": self.detail}));
+            errors.push(json!({"pointer": "", "code": self.code.name, "detail": self.rest.detail}));
         }
-        if !self.meta.is_empty() {
-            errors[0]["meta"] = Value::Object(self.meta.clone());
+        if !self.rest.meta.is_empty() {
+            errors[0]["meta"] = Value::Object(self.rest.meta.clone());
         }
         json!({
             "type": format!("/errors/{}", self.code.name),
             "title": self.code.title,
             "status": self.code.status.as_u16(),
-            "detail": self.detail,
+            "detail": self.rest.detail,
             "instance": format!("urn:counterfoil:request:{request_id}"),
             "code": self.code.name,
             "request_id": request_id,
@@ -117,15 +143,21 @@ impl Problem {
         let mut response = Response::new(Body::from(self.document(request_id).to_string()));
         *response.status_mut() = self.code.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.rest.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.code.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"counterfoil\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"counterfoil\""),
+            );
         }
-        if let Some(allow) = &self.allow {
+        if let Some(allow) = &self.rest.allow {
             headers.insert(header::ALLOW, allow.clone());
         }
         response
@@ -144,7 +176,7 @@ impl Problem {
             _ => return None,
         };
         let mut problem = Self::new(code, code.title);
-        problem.allow = response.headers().get(header::ALLOW).cloned();
+        problem.rest.allow = response.headers().get(header::ALLOW).cloned();
         Some(problem)
     }
 }
@@ -163,7 +195,10 @@ impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         if is_unavailable(&error) {
             tracing::warn!(error = %error, "the database is unavailable");
-            return Self::new(&codes::DATABASE_UNAVAILABLE, "the database does not answer; try again");
+            return Self::new(
+                &codes::DATABASE_UNAVAILABLE,
+                "the database does not answer; try again",
+            );
         }
         tracing::error!(error = %error, "a statement failed");
         Self::new(&codes::INTERNAL, "the request could not be completed")
@@ -173,10 +208,16 @@ impl From<sqlx::Error> for Problem {
 /// Whether the database could not be reached, is starting or stopping, or gave up waiting for a lock.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Tls(_) => true,
         // class 08 connection, 53 resources, 57 operator intervention, 40 rollback, 55P03 lock timeout
         sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-            ["08", "53", "57", "40"].iter().any(|class| code.starts_with(class)) || code == "55P03"
+            ["08", "53", "57", "40"]
+                .iter()
+                .any(|class| code.starts_with(class))
+                || code == "55P03"
         }),
         _ => false,
     }

@@ -132,7 +132,11 @@ impl TransactionAnswer {
     ///
     /// # Errors
     /// When the row is none that the intake wrote.
-    pub fn new(stored: &StoredSale, public_url: &str, status: &str) -> Result<Self, StoredSaleError> {
+    pub fn new(
+        stored: &StoredSale,
+        public_url: &str,
+        status: &str,
+    ) -> Result<Self, StoredSaleError> {
         Ok(Self {
             transaction_id: SaleId(stored.sale_id),
             orderid: stored.order_id.clone(),
@@ -150,10 +154,16 @@ impl TransactionAnswer {
 ///
 /// # Errors
 /// When the row is none that the intake wrote.
-pub fn body(stored: &StoredSale, version: AnswerVersion, public_url: &str) -> Result<Value, StoredSaleError> {
+pub fn body(
+    stored: &StoredSale,
+    version: AnswerVersion,
+    public_url: &str,
+) -> Result<Value, StoredSaleError> {
     let written = match version {
         AnswerVersion::Sale => serde_json::to_value(SaleAnswer::new(stored, public_url)?),
-        AnswerVersion::Transaction => serde_json::to_value(TransactionAnswer::new(stored, public_url, "pending")?),
+        AnswerVersion::Transaction => {
+            serde_json::to_value(TransactionAnswer::new(stored, public_url, "pending")?)
+        }
     };
     // strings and integers: nothing in either can fail to be written
     Ok(written.unwrap_or_default())
@@ -162,8 +172,13 @@ pub fn body(stored: &StoredSale, version: AnswerVersion, public_url: &str) -> Re
 /// Where a sale's receipt is, with the capability to read it.
 pub fn receipt_url(stored: &StoredSale, public_url: &str) -> String {
     let merchant = MerchantId(stored.merchant_id);
-    let link = fixed(&stored.salt).map(|salt| link::link(&salt)).unwrap_or_default();
-    format!("{public_url}/v1/receipts/{}?merchant={merchant}&link={link}", SaleId(stored.sale_id))
+    let link = fixed(&stored.salt)
+        .map(|salt| link::link(&salt))
+        .unwrap_or_default();
+    format!(
+        "{public_url}/v1/receipts/{}?merchant={merchant}&link={link}",
+        SaleId(stored.sale_id)
+    )
 }
 
 /// `sale` or `refund`.
@@ -172,7 +187,8 @@ pub fn kind_name(kind: i16) -> &'static str {
 }
 
 fn money(stored: &StoredSale) -> Result<MoneyAnswer, StoredSaleError> {
-    let currency = Currency::from_code(&stored.currency).ok_or(StoredSaleError { column: "currency" })?;
+    let currency =
+        Currency::from_code(&stored.currency).ok_or(StoredSaleError { column: "currency" })?;
     Ok(MoneyAnswer {
         value: format_minor(stored.amount_minor, currency),
         currency: currency.code().to_owned(),

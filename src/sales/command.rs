@@ -40,7 +40,10 @@ pub struct SaleCommand {
     fingerprint: [u8; 32],
 }
 
-#[expect(missing_docs, reason = "the fields, as the struct of the leaf describes them")]
+#[expect(
+    missing_docs,
+    reason = "the fields, as the struct of the leaf describes them"
+)]
 impl SaleCommand {
     pub fn order_id(&self) -> &OrderId {
         &self.order_id
@@ -86,7 +89,11 @@ impl SaleCommand {
         let Object(amount) = request.amount;
         let currency = Currency::from_code(&amount.currency);
         if currency.is_none() {
-            judge.fault("/amount/currency", &codes::CURRENCY_UNKNOWN, "three letters of ISO 4217");
+            judge.fault(
+                "/amount/currency",
+                &codes::CURRENCY_UNKNOWN,
+                "three letters of ISO 4217",
+            );
         }
         let amount_minor = judge.minor("/amount/value", &amount.value, currency);
         let sold_at = judge.sold_at(request.sold_at.as_deref(), now);
@@ -97,13 +104,19 @@ impl SaleCommand {
         details.register = judge.short("/register", request.register);
         details.sold_at = sold_at.map(rfc3339_ms);
         details.tax_total = judge.total("/tax_total", request.tax_total.as_deref(), currency);
-        details.discount_total = judge.total("/discount_total", request.discount_total.as_deref(), currency);
+        details.discount_total = judge.total(
+            "/discount_total",
+            request.discount_total.as_deref(),
+            currency,
+        );
         details.lines = judge.lines(request.lines.unwrap_or_default(), currency);
         details.payments = judge.payments(request.payments.unwrap_or_default(), currency);
         details.metadata = judge.metadata(request.metadata.unwrap_or_default());
 
         match (order_id, kind, currency, amount_minor) {
-            (Some(order_id), Some(kind), Some(currency), Some(amount_minor)) if judge.faults.is_empty() => {
+            (Some(order_id), Some(kind), Some(currency), Some(amount_minor))
+                if judge.faults.is_empty() =>
+            {
                 let mut command = Self {
                     order_id,
                     kind,
@@ -183,7 +196,11 @@ impl Judge {
     fn order_id(&mut self, at: &str, text: &str) -> Option<OrderId> {
         let id = OrderId::parse(text).ok();
         if id.is_none() {
-            self.fault(at, &codes::ORDER_ID_INVALID, "1 to 64 visible ASCII characters without \" and \\");
+            self.fault(
+                at,
+                &codes::ORDER_ID_INVALID,
+                "1 to 64 visible ASCII characters without \" and \\",
+            );
         }
         id
     }
@@ -202,7 +219,11 @@ impl Judge {
     fn refers_to(&mut self, kind: Option<Kind>, text: Option<&str>) -> Option<Reference> {
         let text = text?;
         if kind == Some(Kind::Sale) {
-            self.fault("/refers_to", &codes::REFERS_TO_INVALID, "only a refund refers to a sale");
+            self.fault(
+                "/refers_to",
+                &codes::REFERS_TO_INVALID,
+                "only a refund refers to a sale",
+            );
             return None;
         }
         if let Ok(id) = text.parse() {
@@ -210,7 +231,11 @@ impl Judge {
         }
         let id = OrderId::parse(text).ok();
         if id.is_none() {
-            self.fault("/refers_to", &codes::REFERS_TO_INVALID, "the order id or sale id of a sale");
+            self.fault(
+                "/refers_to",
+                &codes::REFERS_TO_INVALID,
+                "the order id or sale id of a sale",
+            );
         }
         id.map(Reference::Order)
     }
@@ -218,7 +243,8 @@ impl Judge {
     fn address(&mut self, text: Option<&str>) -> Option<[u8; 20]> {
         let text = text?;
         let digits = text.strip_prefix("0x").unwrap_or("");
-        let one_case = !digits.bytes().any(|b| b.is_ascii_uppercase()) || !digits.bytes().any(|b| b.is_ascii_lowercase());
+        let one_case = !digits.bytes().any(|b| b.is_ascii_uppercase())
+            || !digits.bytes().any(|b| b.is_ascii_lowercase());
         let address = if digits.len() != 40 {
             None
         } else if one_case {
@@ -235,13 +261,23 @@ impl Judge {
     }
 
     fn sold_at(&mut self, text: Option<&str>, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        let time = OffsetDateTime::parse(text?, &Rfc3339).ok().filter(|time| time.unix_timestamp() >= 0);
+        let time = OffsetDateTime::parse(text?, &Rfc3339)
+            .ok()
+            .filter(|time| time.unix_timestamp() >= 0);
         // whole milliseconds, the rest cut off, as everywhere
         let time = time.map(|time| crate::clock::from_unix_ms(crate::clock::unix_ms(time)));
         match time {
-            None => self.fault("/sold_at", &codes::TIME_INVALID, "RFC 3339 with an offset, from 1970 on"),
+            None => self.fault(
+                "/sold_at",
+                &codes::TIME_INVALID,
+                "RFC 3339 with an offset, from 1970 on",
+            ),
             Some(time) if time > now + limits::SOLD_AT_AHEAD => {
-                self.fault("/sold_at", &codes::TIME_IN_FUTURE, "at most 24 hours ahead of our clock");
+                self.fault(
+                    "/sold_at",
+                    &codes::TIME_IN_FUTURE,
+                    "at most 24 hours ahead of our clock",
+                );
             }
             Some(_) => {}
         }
@@ -270,7 +306,12 @@ impl Judge {
         })
     }
 
-    fn total(&mut self, at: &str, text: Option<&str>, currency: Option<Currency>) -> Option<String> {
+    fn total(
+        &mut self,
+        at: &str,
+        text: Option<&str>,
+        currency: Option<Currency>,
+    ) -> Option<String> {
         let minor = self.minor(at, text?, currency)?;
         currency.map(|currency| format_minor(minor, currency))
     }
@@ -287,7 +328,11 @@ impl Judge {
             self.fault(at, &codes::TEXT_HAS_NUL, "U+0000 is not allowed");
         }
         if text.chars().count() > most {
-            self.fault(at, &codes::TEXT_TOO_LONG, format!("at most {most} characters"));
+            self.fault(
+                at,
+                &codes::TEXT_TOO_LONG,
+                format!("at most {most} characters"),
+            );
         }
     }
 
@@ -298,44 +343,84 @@ impl Judge {
 
     fn count(&mut self, at: &str, count: usize, most: usize) {
         if count > most {
-            self.fault(at, &codes::TOO_MANY_LINES, format!("at most {most}, not {count}"));
+            self.fault(
+                at,
+                &codes::TOO_MANY_LINES,
+                format!("at most {most}, not {count}"),
+            );
         }
     }
 
-    fn lines(&mut self, lines: Vec<Object<Line>>, currency: Option<Currency>) -> Vec<details::Line> {
+    fn lines(
+        &mut self,
+        lines: Vec<Object<Line>>,
+        currency: Option<Currency>,
+    ) -> Vec<details::Line> {
         self.count("/lines", lines.len(), limits::LINES);
         let keep = currency.map_or(0, Currency::decimals);
-        let judged = lines.into_iter().take(limits::LINES).enumerate().map(|(index, Object(line))| {
-            if let Some(sku) = &line.sku {
-                self.text(&format!("/lines/{index}/sku"), sku, limits::SHORT_TEXT_CHARS);
-            }
-            if let Some(name) = &line.name {
-                self.text(&format!("/lines/{index}/name"), name, limits::NAME_CHARS);
-            }
-            let mut price = |name: &str, text: &str| self.decimal(&format!("/lines/{index}/{name}"), text, keep);
-            details::Line {
-                discount: line.discount.map(|text| price("discount", &text)),
-                tax: line.tax.map(|text| price("tax", &text)),
-                unit_price: price("unit_price", &line.unit_price),
-                quantity: self.decimal(&format!("/lines/{index}/quantity"), &line.quantity.0, 0),
-                name: line.name,
-                sku: line.sku,
-            }
-        });
+        let judged =
+            lines
+                .into_iter()
+                .take(limits::LINES)
+                .enumerate()
+                .map(|(index, Object(line))| {
+                    if let Some(sku) = &line.sku {
+                        self.text(
+                            &format!("/lines/{index}/sku"),
+                            sku,
+                            limits::SHORT_TEXT_CHARS,
+                        );
+                    }
+                    if let Some(name) = &line.name {
+                        self.text(&format!("/lines/{index}/name"), name, limits::NAME_CHARS);
+                    }
+                    let mut price = |name: &str, text: &str| {
+                        self.decimal(&format!("/lines/{index}/{name}"), text, keep)
+                    };
+                    details::Line {
+                        discount: line.discount.map(|text| price("discount", &text)),
+                        tax: line.tax.map(|text| price("tax", &text)),
+                        unit_price: price("unit_price", &line.unit_price),
+                        quantity: self.decimal(
+                            &format!("/lines/{index}/quantity"),
+                            &line.quantity.0,
+                            0,
+                        ),
+                        name: line.name,
+                        sku: line.sku,
+                    }
+                });
         judged.collect()
     }
 
-    fn payments(&mut self, payments: Vec<Object<Payment>>, currency: Option<Currency>) -> Vec<details::Payment> {
+    fn payments(
+        &mut self,
+        payments: Vec<Object<Payment>>,
+        currency: Option<Currency>,
+    ) -> Vec<details::Payment> {
         self.count("/payments", payments.len(), limits::PAYMENTS);
-        let judged = payments.into_iter().take(limits::PAYMENTS).enumerate().map(|(index, Object(payment))| {
-            let method = format!("/payments/{index}/method");
-            self.text(&method, &payment.method, limits::SHORT_TEXT_CHARS);
-            if payment.method.is_empty() {
-                self.fault(&method, &codes::TEXT_EMPTY, "name the method, such as cash or card");
-            }
-            let amount = self.total(&format!("/payments/{index}/amount"), Some(&payment.amount), currency);
-            details::Payment { amount: amount.unwrap_or_default(), method: payment.method }
-        });
+        let judged = payments.into_iter().take(limits::PAYMENTS).enumerate().map(
+            |(index, Object(payment))| {
+                let method = format!("/payments/{index}/method");
+                self.text(&method, &payment.method, limits::SHORT_TEXT_CHARS);
+                if payment.method.is_empty() {
+                    self.fault(
+                        &method,
+                        &codes::TEXT_EMPTY,
+                        "name the method, such as cash or card",
+                    );
+                }
+                let amount = self.total(
+                    &format!("/payments/{index}/amount"),
+                    Some(&payment.amount),
+                    currency,
+                );
+                details::Payment {
+                    amount: amount.unwrap_or_default(),
+                    method: payment.method,
+                }
+            },
+        );
         judged.collect()
     }
 

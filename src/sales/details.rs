@@ -148,7 +148,10 @@ mod tests {
     fn metadata_is_ordered_by_utf16_code_units() {
         // U+10000 is above U+FFFD as a character, below it in UTF-16
         let mut details = Details::new(2);
-        details.metadata = Metadata::new([("\u{FFFD}".into(), String::new()), ("\u{10000}".into(), String::new())]);
+        details.metadata = Metadata::new([
+            ("\u{FFFD}".into(), String::new()),
+            ("\u{10000}".into(), String::new()),
+        ]);
         assert!(check_canonical(&details.canonical(&[0; 32])).is_ok());
     }
 }

@@ -13,8 +13,8 @@ use super::Sales;
 use super::answer::TransactionAnswer;
 use super::intake::{AnswerVersion, Draft, Slot};
 use super::link_access::missing;
-use super::record::{Answered, judge, respond};
 use super::receipts::issue;
+use super::record::{Answered, judge, respond};
 use super::request::{Money, SaleRequest};
 use super::store;
 use crate::http::auth::{Action, Authenticated};
@@ -41,14 +41,29 @@ pub struct TransactionRequest {
 }
 
 static TRANSACTION: &[Field] = &[
-    Field { name: "orderid", shape: Shape::Text, required: true },
-    Field { name: "customeraddress", shape: Shape::Text, required: true },
-    Field { name: "amountINR", shape: Shape::Number, required: true },
+    Field {
+        name: "orderid",
+        shape: Shape::Text,
+        required: true,
+    },
+    Field {
+        name: "customeraddress",
+        shape: Shape::Text,
+        required: true,
+    },
+    Field {
+        name: "amountINR",
+        shape: Shape::Number,
+        required: true,
+    },
 ];
 
 /// Where each field of the new command comes from.
-const POINTERS: [(&str, &str); 3] =
-    [("/order_id", "/orderid"), ("/customer_address", "/customeraddress"), ("/amount/value", "/amountINR")];
+const POINTERS: [(&str, &str); 3] = [
+    ("/order_id", "/orderid"),
+    ("/customer_address", "/customeraddress"),
+    ("/amount/value", "/amountINR"),
+];
 
 /// Record a sale in rupees (first version)
 ///
@@ -82,13 +97,36 @@ pub async fn record_transaction(
         }
     }
     let slot = match key {
-        Some(key) => Slot { space: 0, key: key.0 },
-        None => Slot { space: 1, key: body.orderid.clone() },
+        Some(key) => Slot {
+            space: 0,
+            key: key.0,
+        },
+        None => Slot {
+            space: 1,
+            key: body.orderid.clone(),
+        },
     };
-    let command = judge(Read { body: translate(body), faults }, &sales).map_err(|problem| {
-        problem.renamed(|pointer| POINTERS.iter().find(|(new, _)| *new == pointer).map(|(_, old)| *old))
+    let command = judge(
+        Read {
+            body: translate(body),
+            faults,
+        },
+        &sales,
+    )
+    .map_err(|problem| {
+        problem.renamed(|pointer| {
+            POINTERS
+                .iter()
+                .find(|(new, _)| *new == pointer)
+                .map(|(_, old)| *old)
+        })
     })?;
-    let draft = Draft { command, slot, answer: AnswerVersion::Transaction, request_id };
+    let draft = Draft {
+        command,
+        slot,
+        answer: AnswerVersion::Transaction,
+        request_id,
+    };
     let mut outcomes = sales.intake.record(caller.merchant, vec![draft]).await?;
     let outcome = outcomes.pop().ok_or_else(missing)?;
     Ok(respond(Answered::new(outcome, &sales)?))
@@ -98,7 +136,10 @@ fn translate(body: TransactionRequest) -> SaleRequest {
     SaleRequest {
         order_id: body.orderid,
         kind: None,
-        amount: Object(Money { value: body.amountINR.0, currency: "INR".to_owned() }),
+        amount: Object(Money {
+            value: body.amountINR.0,
+            currency: "INR".to_owned(),
+        }),
         refers_to: None,
         customer_ref: None,
         customer_address: Some(body.customeraddress),
@@ -142,10 +183,22 @@ pub async fn read_transaction(
 ) -> Result<axum::Json<TransactionView>, Problem> {
     caller.require(Action::ReadNamed)?;
     let id: SaleId = id.parse().map_err(|_| missing())?;
-    let stored = store::by_ids(&mut *sales.pool.acquire().await?, caller.merchant, &[id.0]).await?.pop();
-    let stored = stored.filter(|sale| sale.currency == "INR").ok_or_else(missing)?;
+    let stored = store::by_ids(&mut *sales.pool.acquire().await?, caller.merchant, &[id.0])
+        .await?
+        .pop();
+    let stored = stored
+        .filter(|sale| sale.currency == "INR")
+        .ok_or_else(missing)?;
     let issued = issue(&sales, &stored).await?;
     let transaction = TransactionAnswer::new(&stored, &sales.site.public_url, &issued.state)?;
-    let tx_hash = issued.receipt.anchors.iter().find_map(|anchor| anchor.tx).map(|tx| hex::encode(&tx));
-    Ok(axum::Json(TransactionView { transaction, tx_hash }))
+    let tx_hash = issued
+        .receipt
+        .anchors
+        .iter()
+        .find_map(|anchor| anchor.tx)
+        .map(|tx| hex::encode(&tx));
+    Ok(axum::Json(TransactionView {
+        transaction,
+        tx_hash,
+    }))
 }

@@ -147,30 +147,51 @@ pub struct Intake {
 impl Intake {
     /// An intake into this database. `tasks` is waited for at shutdown, so that nothing is lost.
     pub fn new(pool: PgPool, clock: Clock, entropy: Entropy, tasks: TaskTracker) -> Self {
-        Self { pool, clock, entropy, in_flight: InFlight::default(), tasks }
+        Self {
+            pool,
+            clock,
+            entropy,
+            in_flight: InFlight::default(),
+            tasks,
+        }
     }
 
     /// Records a slice, in the order given, and says what became of each draft, in the same order.
     ///
     /// # Errors
     /// [`IntakeError`] when the whole slice has no answer. The same slice may then be sent again.
-    pub async fn record(&self, merchant: MerchantId, drafts: Vec<Draft>) -> Result<Vec<Outcome>, IntakeError> {
+    pub async fn record(
+        &self,
+        merchant: MerchantId,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<Outcome>, IntakeError> {
         let slots = drafts.iter().map(|draft| draft.slot.clone()).collect();
         let held = self.in_flight.enter(merchant, slots).await;
-        let (run, busy): (Vec<_>, Vec<_>) =
-            drafts.into_iter().enumerate().partition(|(_, draft)| held.holds(&draft.slot));
+        let (run, busy): (Vec<_>, Vec<_>) = drafts
+            .into_iter()
+            .enumerate()
+            .partition(|(_, draft)| held.holds(&draft.slot));
         let (places, drafts): (Vec<_>, Vec<_>) = run.into_iter().unzip();
-        let prepared: Vec<_> =
-            drafts.into_iter().map(|draft| Prepared::new(draft, &self.clock, &self.entropy)).collect();
+        let prepared: Vec<_> = drafts
+            .into_iter()
+            .map(|draft| Prepared::new(draft, &self.clock, &self.entropy))
+            .collect();
         let pool = self.pool.clone();
         let task = self.tasks.spawn(async move {
-            let outcomes = if prepared.is_empty() { Ok(Vec::new()) } else { write::slice(&pool, merchant, &prepared).await };
+            let outcomes = if prepared.is_empty() {
+                Ok(Vec::new())
+            } else {
+                write::slice(&pool, merchant, &prepared).await
+            };
             drop(held);
             outcomes
         });
         let outcomes = task.await.map_err(|_| IntakeError::Ended)??;
         let mut all: Vec<(usize, Outcome)> = places.into_iter().zip(outcomes).collect();
-        all.extend(busy.into_iter().map(|(place, _)| (place, Outcome::InFlight)));
+        all.extend(
+            busy.into_iter()
+                .map(|(place, _)| (place, Outcome::InFlight)),
+        );
         all.sort_by_key(|(place, _)| *place);
         Ok(all.into_iter().map(|(_, outcome)| outcome).collect())
     }

@@ -23,7 +23,10 @@ pub enum Wanted {
 
 /// The 404 of all that cannot be read.
 pub fn missing() -> Problem {
-    Problem::new(&codes::NOT_FOUND, "there is no such sale, or it takes a key or its link to read it")
+    Problem::new(
+        &codes::NOT_FOUND,
+        "there is no such sale, or it takes a key or its link to read it",
+    )
 }
 
 /// The sale, if the request may read it. Takes `merchant` and `link` from the query.
@@ -53,13 +56,24 @@ pub async fn readable_sale(
     let mut db = sales.pool.acquire().await?;
     let id = match wanted {
         Wanted::Sale(id) => id,
-        Wanted::Order(order) => store::id_of_order(&mut db, merchant, &order).await?.ok_or_else(missing)?,
+        Wanted::Order(order) => store::id_of_order(&mut db, merchant, &order)
+            .await?
+            .ok_or_else(missing)?,
     };
-    let sale = store::by_ids(&mut db, merchant, &[id.0]).await?.pop().ok_or_else(missing)?;
+    let sale = store::by_ids(&mut db, merchant, &[id.0])
+        .await?
+        .pop()
+        .ok_or_else(missing)?;
     if by_key == Some(merchant) {
         return Ok(sale);
     }
-    let own = fixed(&sale.salt).map(|salt| link::link(&salt)).ok_or_else(missing)?;
+    let own = fixed(&sale.salt)
+        .map(|salt| link::link(&salt))
+        .ok_or_else(missing)?;
     let given = given.unwrap_or_default();
-    if bool::from(own.as_bytes().ct_eq(given.as_bytes())) { Ok(sale) } else { Err(missing()) }
+    if bool::from(own.as_bytes().ct_eq(given.as_bytes())) {
+        Ok(sale)
+    } else {
+        Err(missing())
+    }
 }

@@ -51,14 +51,23 @@ pub async fn list_sales(
     let paging = Paging::take(&mut params, |text| text.parse::<SaleId>().ok())?;
     let filter = filter(&mut params)?;
     params.finish()?;
-    caller.require(if filter.order_id.is_some() { Action::ReadNamed } else { Action::ReadAll })?;
+    caller.require(if filter.order_id.is_some() {
+        Action::ReadNamed
+    } else {
+        Action::ReadAll
+    })?;
 
     let mut db = sales.pool.acquire().await?;
     let edge = match paging.starting_after.or(paging.ending_before) {
         None => i64::MAX,
         Some(id) => store::seq_of(&mut db, caller.merchant, id)
             .await?
-            .ok_or_else(|| Problem::new(&codes::INVALID_PARAMETER, "the page's edge is no sale of yours"))?,
+            .ok_or_else(|| {
+                Problem::new(
+                    &codes::INVALID_PARAMETER,
+                    "the page's edge is no sale of yours",
+                )
+            })?,
     };
     let rows = if paging.ending_before.is_some() {
         store::list_newer(&mut db, caller.merchant, &filter, edge, paging.limit + 1).await?
@@ -66,12 +75,16 @@ pub async fn list_sales(
         store::list_older(&mut db, caller.merchant, &filter, edge, paging.limit + 1).await?
     };
     let views: Result<Vec<_>, _> = rows.iter().map(|row| view(row, &sales)).collect();
-    Ok(axum::Json(paging.page(views?, |view| view.sale.sale_id.to_string())))
+    Ok(axum::Json(
+        paging.page(views?, |view| view.sale.sale_id.to_string()),
+    ))
 }
 
 fn filter(params: &mut Params) -> Result<Filter, Problem> {
     fn time(params: &mut Params, name: &str) -> Result<Option<OffsetDateTime>, Problem> {
-        params.take_as(name, "an RFC 3339 time", |text| OffsetDateTime::parse(text, &Rfc3339).ok())
+        params.take_as(name, "an RFC 3339 time", |text| {
+            OffsetDateTime::parse(text, &Rfc3339).ok()
+        })
     }
     Ok(Filter {
         order_id: params.take("order_id")?,
@@ -80,9 +93,11 @@ fn filter(params: &mut Params) -> Result<Filter, Problem> {
             "refund" => Some(2),
             _ => None,
         })?,
-        state: params.take_as("state", "pending, sealed, submitted, mined or finalized", |text| {
-            STATES.contains(&text).then(|| text.to_owned())
-        })?,
+        state: params.take_as(
+            "state",
+            "pending, sealed, submitted, mined or finalized",
+            |text| STATES.contains(&text).then(|| text.to_owned()),
+        )?,
         sold_from: time(params, "sold_at[gte]")?,
         sold_after: time(params, "sold_at[gt]")?,
         sold_to: time(params, "sold_at[lte]")?,
@@ -107,12 +122,22 @@ pub async fn read_sale(
     Path(id): Path<String>,
 ) -> Result<axum::Json<SaleView>, Problem> {
     caller.require(Action::ReadNamed)?;
-    let missing = || Problem::new(&codes::NOT_FOUND, "there is no such sale, or it is not yours");
+    let missing = || {
+        Problem::new(
+            &codes::NOT_FOUND,
+            "there is no such sale, or it is not yours",
+        )
+    };
     let id: SaleId = id.parse().map_err(|_| missing())?;
     let mut db = sales.pool.acquire().await?;
-    let seq = store::seq_of(&mut db, caller.merchant, id).await?.ok_or_else(missing)?;
+    let seq = store::seq_of(&mut db, caller.merchant, id)
+        .await?
+        .ok_or_else(missing)?;
     let rows = store::list_newer(&mut db, caller.merchant, &Filter::default(), seq - 1, 1).await?;
-    rows.first().map(|row| view(row, &sales)).ok_or_else(missing)?.map(axum::Json)
+    rows.first()
+        .map(|row| view(row, &sales))
+        .ok_or_else(missing)?
+        .map(axum::Json)
 }
 
 fn view(row: &Listed, sales: &Sales) -> Result<SaleView, Problem> {

@@ -4,7 +4,9 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use counterfoil_proofs::caip::Caip10;
-use counterfoil_proofs::receipt::{Anchor, AnchorState, BatchRef, Block, MEDIA_TYPE, Receipt, Version};
+use counterfoil_proofs::receipt::{
+    Anchor, AnchorState, BatchRef, Block, MEDIA_TYPE, Receipt, Version,
+};
 use counterfoil_proofs::timestamp::Timestamp;
 use counterfoil_proofs::{hex, verify};
 use serde::Serialize;
@@ -37,7 +39,11 @@ impl Issued {
     fn keep(&self, sales: &Sales) -> Keep {
         // with no chain there is nothing left to wait for, but a chain may be added
         let last = self.state == "finalized" && !self.receipt.anchors.is_empty();
-        if last { Keep::Immutable } else { Keep::Seconds(sales.site.pending_max_age) }
+        if last {
+            Keep::Immutable
+        } else {
+            Keep::Seconds(sales.site.pending_max_age)
+        }
     }
 }
 
@@ -46,14 +52,25 @@ impl Issued {
 /// # Errors
 /// `self_check_failed` when what is stored does not verify; the database's.
 pub async fn issue(sales: &Sales, stored: &StoredSale) -> Result<Issued, Problem> {
-    let sale = stored.to_sale().map_err(|error| self_check(stored, &error.to_string()))?;
+    let sale = stored
+        .to_sale()
+        .map_err(|error| self_check(stored, &error.to_string()))?;
     let details = String::from_utf8(stored.details.clone()).ok();
-    let mut receipt =
-        Receipt { version: Version::V1, sale, details, proof: Vec::new(), batch: None, anchors: Vec::new() };
+    let mut receipt = Receipt {
+        version: Version::V1,
+        sale,
+        details,
+        proof: Vec::new(),
+        batch: None,
+        anchors: Vec::new(),
+    };
     let mut db = sales.pool.acquire().await?;
     let id = SaleId(stored.sale_id);
     let Some(seal) = store::seal(&mut db, MerchantId(stored.merchant_id), id).await? else {
-        return Ok(Issued { receipt, state: "pending".to_owned() });
+        return Ok(Issued {
+            receipt,
+            state: "pending".to_owned(),
+        });
     };
     let anchors = store::anchors(&mut db, seal.batch_id).await?;
     drop(db);
@@ -67,15 +84,25 @@ pub async fn issue(sales: &Sales, stored: &StoredSale) -> Result<Issued, Problem
     }
     let sealed_at = timestamp(seal.sealed_at).ok_or_else(|| broken("sealed_at"))?;
     let id = u64::try_from(seal.batch_id).map_err(|_| broken("the batch"))?;
-    receipt.batch = Some(BatchRef { id, root, sealed_at });
+    receipt.batch = Some(BatchRef {
+        id,
+        root,
+        sealed_at,
+    });
     receipt.anchors = anchors.iter().filter_map(anchor).collect();
-    Ok(Issued { receipt, state: seal.state })
+    Ok(Issued {
+        receipt,
+        state: seal.state,
+    })
 }
 
 fn self_check(stored: &StoredSale, what: &str) -> Problem {
     metrics::counter!(telemetry::SELF_CHECK_FAILURES, "check" => "proof").increment(1);
     tracing::error!(sale_id = %SaleId(stored.sale_id), what, "a stored proof does not verify; it is not served");
-    Problem::new(&codes::SELF_CHECK_FAILED, "the stored proof does not verify")
+    Problem::new(
+        &codes::SELF_CHECK_FAILED,
+        "the stored proof does not verify",
+    )
 }
 
 fn timestamp(time: OffsetDateTime) -> Option<Timestamp> {
@@ -83,7 +110,10 @@ fn timestamp(time: OffsetDateTime) -> Option<Timestamp> {
 }
 
 fn anchor(row: &AnchorRow) -> Option<Anchor> {
-    let registry = Caip10 { chain_id: u64::try_from(row.chain_id).ok()?, address: fixed(&row.registry)? };
+    let registry = Caip10 {
+        chain_id: u64::try_from(row.chain_id).ok()?,
+        address: fixed(&row.registry)?,
+    };
     let tx = row.tx_hash.as_deref().and_then(fixed);
     let state = match row.state.as_str() {
         "finalized" => AnchorState::Finalized,
@@ -99,7 +129,13 @@ fn anchor(row: &AnchorRow) -> Option<Anchor> {
         })
     };
     let explorer_url = tx.and_then(|tx| chain::explorer_tx_url(registry.chain_id, &tx));
-    Some(Anchor { registry, tx, block: block(), state, explorer_url })
+    Some(Anchor {
+        registry,
+        tx,
+        block: block(),
+        state,
+        explorer_url,
+    })
 }
 
 /// Where an order stands, and its proof.
@@ -158,21 +194,38 @@ pub async fn read_proof(
 ) -> Result<Response, Problem> {
     let stored = readable_sale(&sales, caller, params, Wanted::Order(order_id)).await?;
     let issued = issue(&sales, &stored).await?;
-    let receipt: serde_json::Value = serde_json::from_str(&issued.receipt.to_json()).unwrap_or_default();
+    let receipt: serde_json::Value =
+        serde_json::from_str(&issued.receipt.to_json()).unwrap_or_default();
     let answer = ProofAnswer {
         merchant_id: MerchantId(stored.merchant_id),
         sale_id: SaleId(stored.sale_id),
         order_id: stored.order_id.clone(),
         state: issued.state.clone(),
         recorded_at: rfc3339_ms(stored.recorded_at),
-        sealed_at: issued.receipt.batch.map(|batch| batch.sealed_at.to_string()),
+        sealed_at: issued
+            .receipt
+            .batch
+            .map(|batch| batch.sealed_at.to_string()),
         leaf: hex::encode(&issued.receipt.sale.leaf()),
-        proof: issued.receipt.proof.iter().map(|sibling| hex::encode(sibling)).collect(),
+        proof: issued
+            .receipt
+            .proof
+            .iter()
+            .map(|sibling| hex::encode(sibling))
+            .collect(),
         batch: receipt.get("batch").cloned(),
-        anchors: receipt.get("anchors").cloned().unwrap_or_else(|| serde_json::json!([])),
+        anchors: receipt
+            .get("anchors")
+            .cloned()
+            .unwrap_or_else(|| serde_json::json!([])),
     };
     let body = serde_json::to_string(&answer).unwrap_or_default();
-    Ok(conditional(&headers, "application/json", body, issued.keep(&sales)))
+    Ok(conditional(
+        &headers,
+        "application/json",
+        body,
+        issued.keep(&sales),
+    ))
 }
 
 /// Read a receipt
@@ -200,5 +253,10 @@ pub async fn read_receipt(
     let id: SaleId = sale_id.parse().map_err(|_| missing())?;
     let stored = readable_sale(&sales, caller, params, Wanted::Sale(id)).await?;
     let issued = issue(&sales, &stored).await?;
-    Ok(conditional(&headers, MEDIA_TYPE, issued.receipt.to_json(), issued.keep(&sales)))
+    Ok(conditional(
+        &headers,
+        MEDIA_TYPE,
+        issued.receipt.to_json(),
+        issued.keep(&sales),
+    ))
 }

@@ -11,12 +11,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::Sales;
 use super::answer::{self, SaleAnswer};
 use super::command::SaleCommand;
 use super::intake::{AnswerVersion, Draft, IntakeError, Outcome, Refusal, Slot};
 use super::request::{SALE, SaleRequest};
 use super::stored::StoredSaleError;
-use super::Sales;
 use crate::http::auth::{Action, Authenticated};
 use crate::http::body::JsonBytes;
 use crate::http::codes;
@@ -57,13 +57,32 @@ pub async fn record_sale(
 ) -> Result<Response, Problem> {
     caller.require(Action::Record)?;
     let read = object::read::<SaleRequest>(&bytes, SALE)?;
-    if read.body.idempotency_key.as_ref().is_some_and(|inner| *inner != key.0) && read.faults.is_empty() {
-        return Err(Problem::new(&codes::IDEMPOTENCY_KEY_DIFFERS, "idempotency_key is not the header's"));
+    if read
+        .body
+        .idempotency_key
+        .as_ref()
+        .is_some_and(|inner| *inner != key.0)
+        && read.faults.is_empty()
+    {
+        return Err(Problem::new(
+            &codes::IDEMPOTENCY_KEY_DIFFERS,
+            "idempotency_key is not the header's",
+        ));
     }
     let command = judge(read, &sales)?;
-    let draft = Draft { command, slot: Slot { space: 0, key: key.0 }, answer: AnswerVersion::Sale, request_id };
+    let draft = Draft {
+        command,
+        slot: Slot {
+            space: 0,
+            key: key.0,
+        },
+        answer: AnswerVersion::Sale,
+        request_id,
+    };
     let mut outcomes = sales.intake.record(caller.merchant, vec![draft]).await?;
-    let outcome = outcomes.pop().ok_or(Problem::new(&codes::INTERNAL, "the sale got no answer"))?;
+    let outcome = outcomes
+        .pop()
+        .ok_or(Problem::new(&codes::INTERNAL, "the sale got no answer"))?;
     Ok(respond(Answered::new(outcome, &sales)?))
 }
 
@@ -120,10 +139,19 @@ pub async fn record_batch(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<axum::Json<BatchAnswer>, Problem> {
     caller.require(Action::Record)?;
-    let Object(batch): Object<BatchRequest> = serde_json::from_slice(&bytes).map_err(|error| batch_fault(&error))?;
+    let Object(batch): Object<BatchRequest> =
+        serde_json::from_slice(&bytes).map_err(|error| batch_fault(&error))?;
     if !(1..=limits::BATCH_ITEMS).contains(&batch.items.len()) {
-        let detail = format!("1 to {} items, not {}", limits::BATCH_ITEMS, batch.items.len());
-        return Err(Problem::of_faults(vec![Fault::new("/items", &codes::TOO_MANY_ITEMS, detail)]));
+        let detail = format!(
+            "1 to {} items, not {}",
+            limits::BATCH_ITEMS,
+            batch.items.len()
+        );
+        return Err(Problem::of_faults(vec![Fault::new(
+            "/items",
+            &codes::TOO_MANY_ITEMS,
+            detail,
+        )]));
     }
     let mut answers: Vec<Option<Answered>> = Vec::with_capacity(batch.items.len());
     let mut drafts = Vec::with_capacity(batch.items.len());
@@ -136,13 +164,22 @@ pub async fn record_batch(
             Err(problem) => answers.push(Some(Answered::problem(problem))),
         }
     }
-    let mut outcomes = sales.intake.record(caller.merchant, drafts).await?.into_iter();
+    let mut outcomes = sales
+        .intake
+        .record(caller.merchant, drafts)
+        .await?
+        .into_iter();
     let mut items = Vec::with_capacity(answers.len());
     for answer in answers {
         let answered = match (answer, outcomes.len()) {
             (Some(answered), _) => answered,
-            (None, 0) => Answered::problem(Problem::new(&codes::INTERNAL, "the sale got no answer")),
-            (None, _) => match outcomes.next().map(|outcome| Answered::new(outcome, &sales)) {
+            (None, 0) => {
+                Answered::problem(Problem::new(&codes::INTERNAL, "the sale got no answer"))
+            }
+            (None, _) => match outcomes
+                .next()
+                .map(|outcome| Answered::new(outcome, &sales))
+            {
                 Some(Ok(answered)) => answered,
                 Some(Err(problem)) => Answered::problem(problem),
                 None => continue,
@@ -167,9 +204,22 @@ fn batch_fault(error: &serde_json::Error) -> Problem {
 fn draft(item: &RawValue, sales: &Sales, request_id: &Arc<str>) -> Result<Draft, Problem> {
     let mut read = object::read::<SaleRequest>(item.get().as_bytes(), SALE)?;
     let at = "/idempotency_key";
-    let fault = match read.body.idempotency_key.as_deref().map(IdempotencyKey::parse) {
-        None => Some(Fault::new(at, &codes::IDEMPOTENCY_KEY_MISSING, "each item needs its idempotency_key")),
-        Some(Err(_)) => Some(Fault::new(at, &codes::IDEMPOTENCY_KEY_INVALID, "1 to 255 visible ASCII characters")),
+    let fault = match read
+        .body
+        .idempotency_key
+        .as_deref()
+        .map(IdempotencyKey::parse)
+    {
+        None => Some(Fault::new(
+            at,
+            &codes::IDEMPOTENCY_KEY_MISSING,
+            "each item needs its idempotency_key",
+        )),
+        Some(Err(_)) => Some(Fault::new(
+            at,
+            &codes::IDEMPOTENCY_KEY_INVALID,
+            "1 to 255 visible ASCII characters",
+        )),
         Some(Ok(_)) => None,
     };
     if !read.faults.iter().any(|known| known.pointer == at) {
@@ -177,7 +227,12 @@ fn draft(item: &RawValue, sales: &Sales, request_id: &Arc<str>) -> Result<Draft,
     }
     let key = read.body.idempotency_key.clone().unwrap_or_default();
     let command = judge(read, sales)?;
-    Ok(Draft { command, slot: Slot { space: 0, key }, answer: AnswerVersion::Sale, request_id: request_id.clone() })
+    Ok(Draft {
+        command,
+        slot: Slot { space: 0, key },
+        answer: AnswerVersion::Sale,
+        request_id: request_id.clone(),
+    })
 }
 
 /// The command that a body means, or all that is wrong with it. What is wrong in shape is not judged
@@ -189,7 +244,13 @@ pub(super) fn judge(read: Read<SaleRequest>, sales: &Sales) -> Result<SaleComman
         judged => {
             let known: Vec<String> = faults.iter().map(|fault| fault.pointer.clone()).collect();
             let covered = |fault: &Fault| known.iter().any(|at| within(&fault.pointer, at));
-            faults.extend(judged.err().unwrap_or_default().into_iter().filter(|fault| !covered(fault)));
+            faults.extend(
+                judged
+                    .err()
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|fault| !covered(fault)),
+            );
             Err(Problem::of_faults(faults))
         }
     }
@@ -197,7 +258,9 @@ pub(super) fn judge(read: Read<SaleRequest>, sales: &Sales) -> Result<SaleComman
 
 /// Whether `pointer` is `at` or lies below it.
 fn within(pointer: &str, at: &str) -> bool {
-    pointer.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    pointer
+        .strip_prefix(at)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// An outcome on its way to the caller, alone or in a batch.
@@ -216,25 +279,56 @@ impl Answered {
     /// What the caller is told of an outcome.
     pub(super) fn new(outcome: Outcome, sales: &Sales) -> Result<Self, Problem> {
         let (label, answered) = match outcome {
-            Outcome::Sale { sale, answer, replayed } => {
+            Outcome::Sale {
+                sale,
+                answer,
+                replayed,
+            } => {
                 let body = answer::body(&sale, answer, &sales.site.public_url)?;
-                let label = if replayed { "replayed" } else { answer::kind_name(sale.kind) };
+                let label = if replayed {
+                    "replayed"
+                } else {
+                    answer::kind_name(sale.kind)
+                };
                 (label, Self::Sale(SaleId(sale.sale_id), body, replayed))
             }
             Outcome::Refused { refusal, replayed } => {
                 let first = replayed.then(|| refusal.request_id.clone());
                 ("refused", Self::Problem(refused(&refusal), first))
             }
-            Outcome::KeyReused => {
-                ("key_reused", Self::problem(Problem::new(&codes::IDEMPOTENCY_KEY_REUSED, "the key belongs to another body")))
-            }
-            Outcome::InFlight => {
-                ("in_flight", Self::problem(Problem::new(&codes::IDEMPOTENCY_IN_FLIGHT, "the first request with this key is still running")))
-            }
-            Outcome::RefundUnknown => ("refused", refund(&codes::REFUND_SALE_UNKNOWN, "no sale of yours has that id")),
-            Outcome::RefundOfRefund => ("refused", refund(&codes::REFUND_OF_REFUND, "that is a refund itself")),
-            Outcome::RefundCurrency => ("refused", refund(&codes::REFUND_CURRENCY, "the sale is in another currency")),
-            Outcome::Failed => ("failed", Self::problem(Problem::new(&codes::INTERNAL, "the sale could not be recorded"))),
+            Outcome::KeyReused => (
+                "key_reused",
+                Self::problem(Problem::new(
+                    &codes::IDEMPOTENCY_KEY_REUSED,
+                    "the key belongs to another body",
+                )),
+            ),
+            Outcome::InFlight => (
+                "in_flight",
+                Self::problem(Problem::new(
+                    &codes::IDEMPOTENCY_IN_FLIGHT,
+                    "the first request with this key is still running",
+                )),
+            ),
+            Outcome::RefundUnknown => (
+                "refused",
+                refund(&codes::REFUND_SALE_UNKNOWN, "no sale of yours has that id"),
+            ),
+            Outcome::RefundOfRefund => (
+                "refused",
+                refund(&codes::REFUND_OF_REFUND, "that is a refund itself"),
+            ),
+            Outcome::RefundCurrency => (
+                "refused",
+                refund(&codes::REFUND_CURRENCY, "the sale is in another currency"),
+            ),
+            Outcome::Failed => (
+                "failed",
+                Self::problem(Problem::new(
+                    &codes::INTERNAL,
+                    "the sale could not be recorded",
+                )),
+            ),
         };
         metrics::counter!(telemetry::SALES_RECORDED, "outcome" => label).increment(1);
         Ok(answered)
@@ -242,7 +336,11 @@ impl Answered {
 
     fn item(self, request_id: &str) -> ItemAnswer {
         match self {
-            Self::Sale(_, body, replayed) => ItemAnswer { status: 201, replayed, body },
+            Self::Sale(_, body, replayed) => ItemAnswer {
+                status: 201,
+                replayed,
+                body,
+            },
             Self::Problem(problem, first) => ItemAnswer {
                 status: problem.code.status.as_u16(),
                 replayed: first.is_some(),
@@ -253,7 +351,11 @@ impl Answered {
 }
 
 fn refund(code: &'static codes::Code, detail: &str) -> Answered {
-    Answered::problem(Problem::of_faults(vec![Fault::new("/refers_to", code, detail)]))
+    Answered::problem(Problem::of_faults(vec![Fault::new(
+        "/refers_to",
+        code,
+        detail,
+    )]))
 }
 
 /// The problem of a remembered refusal: a pure function of what is remembered.
@@ -263,11 +365,18 @@ fn refused(refusal: &Refusal) -> Problem {
     match (refusal.code.as_str(), refusal.left_minor, currency) {
         ("refund_exceeds", Some(left), Some(currency)) => {
             let left = format_minor(left, currency);
-            Problem::new(&codes::REFUND_EXCEEDS, format!("{left} {} are left of the sale", currency.code()))
-                .with("left", left)
-                .with("sale_id", sale)
+            Problem::new(
+                &codes::REFUND_EXCEEDS,
+                format!("{left} {} are left of the sale", currency.code()),
+            )
+            .with("left", left)
+            .with("sale_id", sale)
         }
-        _ => Problem::new(&codes::ORDER_EXISTS, format!("the order id belongs to {sale}")).with("sale_id", sale),
+        _ => Problem::new(
+            &codes::ORDER_EXISTS,
+            format!("the order id belongs to {sale}"),
+        )
+        .with("sale_id", sale),
     }
 }
 
@@ -285,7 +394,9 @@ pub(super) fn respond(answered: Answered) -> Response {
         Answered::Problem(problem, Some(first)) => (problem.render(&first), true),
     };
     if replayed {
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     response
 }
@@ -295,11 +406,20 @@ impl From<IntakeError> for Problem {
         match error {
             IntakeError::Database(error) if is_unavailable(&error) => {
                 tracing::warn!(error = %error, "a slice was not recorded, or not known to be");
-                Problem::new(&codes::DATABASE_UNAVAILABLE, "send the same request with the same key again")
+                Problem::new(
+                    &codes::DATABASE_UNAVAILABLE,
+                    "send the same request with the same key again",
+                )
             }
             error => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a slice was not recorded");
-                Problem::new(&codes::INTERNAL, "the sale could not be recorded; it may be sent again")
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a slice was not recorded"
+                );
+                Problem::new(
+                    &codes::INTERNAL,
+                    "the sale could not be recorded; it may be sent again",
+                )
             }
         }
     }
@@ -308,6 +428,9 @@ impl From<IntakeError> for Problem {
 impl From<StoredSaleError> for Problem {
     fn from(error: StoredSaleError) -> Self {
         tracing::error!(error = %error, "a stored sale is damaged");
-        Problem::new(&codes::INTERNAL, "the stored sale is damaged; the operator was told")
+        Problem::new(
+            &codes::INTERNAL,
+            "the stored sale is damaged; the operator was told",
+        )
     }
 }

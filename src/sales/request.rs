@@ -99,11 +99,19 @@ pub struct Payment {
 }
 
 const fn required(name: &'static str, shape: Shape) -> Field {
-    Field { name, shape, required: true }
+    Field {
+        name,
+        shape,
+        required: true,
+    }
 }
 
 const fn optional(name: &'static str, shape: Shape) -> Field {
-    Field { name, shape, required: false }
+    Field {
+        name,
+        shape,
+        required: false,
+    }
 }
 
 /// The shape of [`SaleRequest`], for naming all its faults.
@@ -125,7 +133,10 @@ pub static SALE: &[Field] = &[
     optional("idempotency_key", Shape::Text),
 ];
 
-static MONEY: &[Field] = &[required("value", Shape::Decimal), required("currency", Shape::Text)];
+static MONEY: &[Field] = &[
+    required("value", Shape::Decimal),
+    required("currency", Shape::Text),
+];
 
 static LINE: &[Field] = &[
     optional("sku", Shape::Text),
@@ -136,4 +147,7 @@ static LINE: &[Field] = &[
     optional("discount", Shape::Decimal),
 ];
 
-static PAYMENT: &[Field] = &[required("method", Shape::Text), required("amount", Shape::Decimal)];
+static PAYMENT: &[Field] = &[
+    required("method", Shape::Text),
+    required("amount", Shape::Decimal),
+];

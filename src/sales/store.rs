@@ -59,7 +59,11 @@ pub struct Seal {
 }
 
 /// The seal of a sale; none while it is pending.
-pub async fn seal(db: &mut PgConnection, merchant: MerchantId, sale: SaleId) -> Result<Option<Seal>, sqlx::Error> {
+pub async fn seal(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    sale: SaleId,
+) -> Result<Option<Seal>, sqlx::Error> {
     sqlx::query_as!(
         Seal,
         r#"select s.leaf as "leaf!", s.proof as "proof!", b.batch_id, b.root, b.sealed_at, v.state as "state!"
@@ -139,10 +143,18 @@ pub struct Listed {
 }
 
 /// The sequence number of a sale.
-pub async fn seq_of(db: &mut PgConnection, merchant: MerchantId, sale: SaleId) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar!("select seq from sale where merchant_id = $1 and sale_id = $2", merchant.0, sale.0)
-        .fetch_optional(db)
-        .await
+pub async fn seq_of(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    sale: SaleId,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select seq from sale where merchant_id = $1 and sale_id = $2",
+        merchant.0,
+        sale.0
+    )
+    .fetch_optional(db)
+    .await
 }
 
 /// A page of sales in one direction; a macro, because an order cannot be a parameter.

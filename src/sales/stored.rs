@@ -1,7 +1,7 @@
 //! A sale as Postgres holds it, and the struct that its leaf commits to.
 
-use counterfoil_proofs::{U256, details};
 use counterfoil_proofs::leaf::{Currency, Kind, OrderId, Sale};
+use counterfoil_proofs::{U256, details};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -62,8 +62,11 @@ impl StoredSale {
                 None => None,
             },
             currency: Currency::parse(&self.currency).map_err(|_| wrong("currency"))?,
-            amount: u64::try_from(self.amount_minor).map(U256::from).map_err(|_| wrong("amount_minor"))?,
-            recorded_at: u64::try_from(unix_ms(self.recorded_at)).map_err(|_| wrong("recorded_at"))?,
+            amount: u64::try_from(self.amount_minor)
+                .map(U256::from)
+                .map_err(|_| wrong("amount_minor"))?,
+            recorded_at: u64::try_from(unix_ms(self.recorded_at))
+                .map_err(|_| wrong("recorded_at"))?,
             details: details_hash,
             salt: fixed(&self.salt).ok_or(wrong("salt"))?,
         })

@@ -65,16 +65,25 @@ pub async fn trust(State(sales): State<Sales>, headers: HeaderMap) -> Result<Res
         sqlx::query!("select chain_id, address, first_batch, last_batch from registry order by first_batch, chain_id")
             .fetch_all(&mut *db)
             .await?;
-    let merchants = sqlx::query!("select merchant_id, legal_name, mode from merchant order by merchant_id")
-        .fetch_all(&mut *db)
-        .await?;
+    let merchants =
+        sqlx::query!("select merchant_id, legal_name, mode from merchant order by merchant_id")
+            .fetch_all(&mut *db)
+            .await?;
     let answer = TrustAnswer {
         registries: registries
             .into_iter()
             .filter_map(|row| {
                 let chain_id = u64::try_from(row.chain_id).ok()?;
-                let registry = Caip10 { chain_id, address: fixed(&row.address)? }.to_string();
-                Some(RegistryAnswer { registry, first_batch: row.first_batch, last_batch: row.last_batch })
+                let registry = Caip10 {
+                    chain_id,
+                    address: fixed(&row.address)?,
+                }
+                .to_string();
+                Some(RegistryAnswer {
+                    registry,
+                    first_batch: row.first_batch,
+                    last_batch: row.last_batch,
+                })
             })
             .collect(),
         merchants: merchants
@@ -88,5 +97,10 @@ pub async fn trust(State(sales): State<Sales>, headers: HeaderMap) -> Result<Res
             .collect(),
     };
     let body = serde_json::to_string(&answer).unwrap_or_default();
-    Ok(conditional(&headers, "application/json", body, Keep::Seconds(60)))
+    Ok(conditional(
+        &headers,
+        "application/json",
+        body,
+        Keep::Seconds(60),
+    ))
 }

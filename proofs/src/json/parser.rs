@@ -245,3 +245,124 @@ impl<'a> Parser<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same document by a parser that many rely on, which merges repeated keys.
+    fn reference(text: &str) -> Option<serde_json::Value> {
+        serde_json::from_str(text).ok()
+    }
+
+    fn same(ours: &Json<'_>, theirs: &serde_json::Value) -> bool {
+        use serde_json::Value;
+        match (ours, theirs) {
+            (Json::Null, Value::Null) => true,
+            (Json::Bool(a), Value::Bool(b)) => a == b,
+            (Json::Number(a), Value::Number(_)) => reference(a).as_ref() == Some(theirs),
+            (Json::String(a), Value::String(b)) => a == b,
+            (Json::Array(a), Value::Array(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+            }
+            (Json::Object(a), Value::Object(b)) => {
+                let last = |key: &str| a.iter().rev().find(|(name, _)| name == key);
+                b.iter()
+                    .all(|(key, b)| last(key).is_some_and(|(_, a)| same(a, b)))
+                    && a.iter().all(|(key, _)| b.contains_key(key.as_ref()))
+            }
+            _ => false,
+        }
+    }
+
+    /// Pieces that JSON is made of, right and wrong, so that many a random row of them is JSON.
+    fn document() -> impl Strategy<Value = String> {
+        let pieces = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"",
+            "\"a\"",
+            "\"a\":1",
+            "\"\\u00e9\"",
+            "\"\\ud83d\\ude00\"",
+            "\"\\ud83d\"",
+            "\"\\ude00\"",
+            "\"\\ud83d\\u0041\"",
+            "\"\\n\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"é😀\"",
+            "\"\u{7f}\"",
+            "\"\n\"",
+            "1",
+            "-1",
+            "0",
+            "-0",
+            "01",
+            "-",
+            "1.5",
+            "1.",
+            ".5",
+            "1e9",
+            "1E-9",
+            "1e",
+            "true",
+            "false",
+            "null",
+            "tru",
+            "nul",
+            " ",
+            "\t",
+            "\r\n",
+            "\u{a0}",
+            "//",
+        ];
+        prop::collection::vec(prop::sample::select(pieces.to_vec()), 0..8)
+            .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn what_is_json_is_read_and_nothing_else(text in document()) {
+            let (ours, theirs) = (parse(text.as_bytes(), 1000), reference(&text));
+            prop_assert_eq!(ours.is_ok(), theirs.is_some(), "{}", text);
+            if let (Ok(ours), Some(theirs)) = (ours, theirs) {
+                prop_assert!(same(&ours, &theirs), "{}", text);
+            }
+        }
+
+        #[test]
+        fn every_string_is_read_as_it_was_written(text: String) {
+            let json = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(parse(json.as_bytes(), json.len()), Ok(Json::String(text.into())));
+        }
+    }
+
+    #[test]
+    fn bounds_hold() {
+        let fault = |bytes: &[u8]| parse(bytes, 70).map_err(|error| error.fault).err();
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert_eq!(fault(nested(32).as_bytes()), None);
+        let problem = "too many levels";
+        assert_eq!(
+            fault(nested(33).as_bytes()),
+            Some(Fault::Syntax {
+                offset: 32,
+                problem
+            })
+        );
+        assert_eq!(
+            fault(nested(36).as_bytes()),
+            Some(Fault::TooLong { max: 70 })
+        );
+        assert_eq!(fault(b"\"ab\xff\""), Some(Fault::NotUtf8 { offset: 3 }));
+    }
+}

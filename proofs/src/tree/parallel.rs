@@ -36,7 +36,31 @@ fn hash_pairs(above: &mut [Hash], below: &[Hash]) {
 
 /// Sorts ascending as bytes.
 pub(super) fn sort(leaves: &mut [Hash]) {
-    leaves.sort_unstable();
+    let chunk = chunk_size(leaves.len());
+    sort_in_chunks(leaves, chunk);
+}
+
+/// Splits at the median until a part is a thread's share: then the parts are independent, and
+/// nothing is to be merged.
+fn sort_in_chunks(leaves: &mut [Hash], chunk: usize) {
+    // Comparing a number first is twice as fast as comparing 32 bytes; hashes seldom tie.
+    let order = |a: &Hash, b: &Hash| prefix(a).cmp(&prefix(b)).then_with(|| a.cmp(b));
+    if leaves.len() <= chunk {
+        leaves.sort_unstable_by(order);
+        return;
+    }
+    let middle = leaves.len() / 2;
+    let (left, _, right) = leaves.select_nth_unstable_by(middle, order);
+    scope(|threads| {
+        threads.spawn(|| sort_in_chunks(left, chunk));
+        sort_in_chunks(right, chunk);
+    });
+}
+
+/// The first eight bytes, as the number that orders as they do.
+fn prefix(hash: &Hash) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *hash;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// How many of `items` one thread takes.

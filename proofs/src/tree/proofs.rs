@@ -6,11 +6,11 @@ use super::parallel::chunk_size;
 use crate::Hash;
 
 /// The proofs of all leaves of a tree, in the order of the leaves, back to back in one buffer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Whoever seals batch after batch keeps one and has it filled again ([`super::Tree::fill_proofs`]).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Proofs {
     siblings: Vec<Hash>,
-    /// Where each proof starts in `siblings`, and where the last one ends.
-    starts: Vec<usize>,
+    shape: Shape,
 }
 
 impl Proofs {
@@ -20,74 +20,86 @@ impl Proofs {
     /// # Panics
     /// When there is no such leaf.
     pub fn get(&self, index: usize) -> &[u8] {
-        self.siblings[self.starts[index]..self.starts[index + 1]].as_flattened()
+        assert!(index < self.len(), "no leaf {index}");
+        self.siblings[self.shape.start(index)..self.shape.start(index + 1)].as_flattened()
     }
 
-    /// How many proofs there are, at least one.
-    #[expect(clippy::len_without_is_empty, reason = "a tree has at least one leaf")]
+    /// How many proofs there are.
     pub fn len(&self) -> usize {
-        self.starts.len() - 1
+        self.shape.leaves
     }
 
-    pub(super) fn of(levels: &[Vec<Hash>], manifest_hash: &Hash) -> Proofs {
-        let leaves = levels[0].len();
-        let starts = starts(levels);
-        let mut siblings = vec![[0; 32]; starts[leaves]];
+    /// Whether no tree's proofs were put in yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn fill(&mut self, levels: &[Vec<Hash>], manifest_hash: &Hash) {
+        self.shape = Shape::of(levels);
+        let Shape { leaves, .. } = self.shape;
+        let start = |index| self.shape.start(index);
+        self.siblings.resize(start(leaves), [0; 32]);
         let chunk = chunk_size(leaves);
         scope(|threads| {
-            let mut rest = siblings.as_mut_slice();
+            let mut rest = self.siblings.as_mut_slice();
             for first in (0..leaves).step_by(chunk) {
                 let last = leaves.min(first + chunk);
                 let share;
-                (share, rest) = rest.split_at_mut(starts[last] - starts[first]);
+                (share, rest) = rest.split_at_mut(start(last) - start(first));
                 if last == leaves {
-                    fill(levels, manifest_hash, first..last, share);
+                    write(levels, manifest_hash, first, share);
                 } else {
-                    threads.spawn(move || fill(levels, manifest_hash, first..last, share));
+                    threads.spawn(move || write(levels, manifest_hash, first, share));
                 }
             }
         });
-        Proofs { siblings, starts }
     }
 }
 
-/// A proof has a sibling a level, but where its node is the lone last one.
-fn starts(levels: &[Vec<Hash>]) -> Vec<usize> {
-    let mut starts = Vec::with_capacity(levels[0].len() + 1);
-    let mut end = 0;
-    starts.push(end);
-    for index in 0..levels[0].len() {
-        let below_root = &levels[..levels.len() - 1];
-        let lone = |(height, level): (usize, &Vec<Hash>)| (index >> height ^ 1) >= level.len();
-        let without = below_root
-            .iter()
-            .enumerate()
-            .filter(|&level| lone(level))
-            .count();
-        end += below_root.len() - without + 1;
-        starts.push(end);
-    }
-    starts
+/// How long the proofs of a tree are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Shape {
+    leaves: usize,
+    /// Siblings of a proof that has one on every level, and the manifest's hash.
+    longest: usize,
+    /// The first leaf under the lone last node of each level that has one. From there on proofs
+    /// are one sibling shorter.
+    lone_from: Vec<usize>,
 }
 
-fn fill(
-    levels: &[Vec<Hash>],
-    manifest_hash: &Hash,
-    leaves: std::ops::Range<usize>,
-    out: &mut [Hash],
-) {
-    let mut out = out.iter_mut();
-    let mut push = |sibling: &Hash| {
-        if let Some(place) = out.next() {
-            *place = *sibling;
+impl Shape {
+    fn of(levels: &[Vec<Hash>]) -> Shape {
+        let below_root = levels[..levels.len() - 1].iter().map(Vec::len).enumerate();
+        let lone = below_root.filter(|(_, nodes)| nodes % 2 == 1);
+        Shape {
+            leaves: levels[0].len(),
+            longest: levels.len(),
+            lone_from: lone.map(|(height, nodes)| (nodes - 1) << height).collect(),
         }
-    };
-    for index in leaves {
+    }
+
+    /// Where the proof of a leaf starts, in siblings.
+    fn start(&self, index: usize) -> usize {
+        let shorter = self
+            .lone_from
+            .iter()
+            .map(|first| index.saturating_sub(*first));
+        index * self.longest - shorter.sum::<usize>()
+    }
+}
+
+/// Writes proofs from the leaf at `index` on until `out` is full.
+fn write(levels: &[Vec<Hash>], manifest_hash: &Hash, mut index: usize, mut out: &mut [Hash]) {
+    while !out.is_empty() {
+        let mut length = 0;
         for (height, level) in levels.iter().enumerate() {
             if let Some(sibling) = level.get(index >> height ^ 1) {
-                push(sibling);
+                out[length] = *sibling;
+                length += 1;
             }
         }
-        push(manifest_hash);
+        out[length] = *manifest_hash;
+        out = &mut out[length + 1..];
+        index += 1;
     }
 }

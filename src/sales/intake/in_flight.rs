@@ -35,9 +35,12 @@ impl InFlight {
     /// Takes the keys, in their order so that two slices cannot wait for each other, and waits for those
     /// that are taken, all in all at most [`limits::IN_FLIGHT_WAIT`].
     pub(super) async fn enter(&self, merchant: MerchantId, slots: BTreeSet<Slot>) -> Held {
-        #[expect(clippy::disallowed_methods, reason = "a deadline for waiting, not a time that is kept")]
         let deadline = Instant::now() + limits::IN_FLIGHT_WAIT;
-        let mut held = Held { table: self.clone(), merchant, slots: BTreeMap::new() };
+        let mut held = Held {
+            table: self.clone(),
+            merchant,
+            slots: BTreeMap::new(),
+        };
         for slot in slots {
             let place = {
                 let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +61,10 @@ impl Drop for Held {
             drop(guard);
             let entry = (self.merchant, slot);
             // the table's own reference is the last one: nobody waits
-            if table.get(&entry).is_some_and(|place| Arc::strong_count(place) == 1) {
+            if table
+                .get(&entry)
+                .is_some_and(|place| Arc::strong_count(place) == 1)
+            {
                 table.remove(&entry);
             }
         }

@@ -31,10 +31,17 @@ pub(super) async fn slice(
         rows => rows?,
     };
     let stored = read_back(pool, merchant, &rows).await?;
-    rows.into_iter().zip(prepared).map(|(row, own)| outcome(row, own, merchant, &stored)).collect()
+    rows.into_iter()
+        .zip(prepared)
+        .map(|(row, own)| outcome(row, own, merchant, &stored))
+        .collect()
 }
 
-async fn one_by_one(pool: &PgPool, merchant: MerchantId, prepared: &[Prepared]) -> Result<Vec<Row>, sqlx::Error> {
+async fn one_by_one(
+    pool: &PgPool,
+    merchant: MerchantId,
+    prepared: &[Prepared],
+) -> Result<Vec<Row>, sqlx::Error> {
     let mut rows = Vec::with_capacity(prepared.len());
     for one in prepared {
         match call(pool, merchant, std::slice::from_ref(one)).await {
@@ -42,7 +49,10 @@ async fn one_by_one(pool: &PgPool, merchant: MerchantId, prepared: &[Prepared]) 
             Err(error) if is_unavailable(&error) => return Err(error),
             Err(error) => {
                 tracing::error!(error = %error, sale_id = %one.sale_id, "record_sales raised for one sale");
-                rows.push(Row { outcome: "failed".to_owned(), ..Row::default() });
+                rows.push(Row {
+                    outcome: "failed".to_owned(),
+                    ..Row::default()
+                });
             }
         }
     }
@@ -50,8 +60,16 @@ async fn one_by_one(pool: &PgPool, merchant: MerchantId, prepared: &[Prepared]) 
 }
 
 /// The sales that replays are answered with.
-async fn read_back(pool: &PgPool, merchant: MerchantId, rows: &[Row]) -> Result<Vec<StoredSale>, sqlx::Error> {
-    let ids: Vec<Uuid> = rows.iter().filter(|row| row.outcome == "replayed").filter_map(|row| row.sale_id).collect();
+async fn read_back(
+    pool: &PgPool,
+    merchant: MerchantId,
+    rows: &[Row],
+) -> Result<Vec<StoredSale>, sqlx::Error> {
+    let ids: Vec<Uuid> = rows
+        .iter()
+        .filter(|row| row.outcome == "replayed")
+        .filter_map(|row| row.sale_id)
+        .collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -69,7 +87,11 @@ struct Row {
     refusal: Option<serde_json::Value>,
 }
 
-async fn call(pool: &PgPool, merchant: MerchantId, prepared: &[Prepared]) -> Result<Vec<Row>, sqlx::Error> {
+async fn call(
+    pool: &PgPool,
+    merchant: MerchantId,
+    prepared: &[Prepared],
+) -> Result<Vec<Row>, sqlx::Error> {
     fn column<'a, T>(prepared: &'a [Prepared], value: impl Fn(&'a Prepared) -> T) -> Vec<T> {
         prepared.iter().map(value).collect()
     }
@@ -86,7 +108,10 @@ async fn call(pool: &PgPool, merchant: MerchantId, prepared: &[Prepared]) -> Res
         }
     }
     let customers = column(prepared, |p| p.draft.command.customer());
-    let customers: Vec<Option<&[u8]>> = customers.iter().map(|c| c.as_ref().map(<[u8; 20]>::as_slice)).collect();
+    let customers: Vec<Option<&[u8]>> = customers
+        .iter()
+        .map(|c| c.as_ref().map(<[u8; 20]>::as_slice))
+        .collect();
     sqlx::query_as!(
         Row,
         r#"select outcome as "outcome!", sale_id, seq, recorded_at, refers_to, answer, refusal
@@ -115,7 +140,12 @@ async fn call(pool: &PgPool, merchant: MerchantId, prepared: &[Prepared]) -> Res
     .await
 }
 
-fn outcome(row: Row, own: &Prepared, merchant: MerchantId, stored: &[StoredSale]) -> Result<Outcome, IntakeError> {
+fn outcome(
+    row: Row,
+    own: &Prepared,
+    merchant: MerchantId,
+    stored: &[StoredSale],
+) -> Result<Outcome, IntakeError> {
     let contract = |row: &Row| IntakeError::Contract(row.outcome.clone());
     let answer = match row.answer {
         Some(2) => AnswerVersion::Transaction,
@@ -123,19 +153,38 @@ fn outcome(row: Row, own: &Prepared, merchant: MerchantId, stored: &[StoredSale]
     };
     Ok(match row.outcome.as_str() {
         "recorded" => {
-            let (Some(seq), Some(recorded_at)) = (row.seq, row.recorded_at) else { return Err(contract(&row)) };
+            let (Some(seq), Some(recorded_at)) = (row.seq, row.recorded_at) else {
+                return Err(contract(&row));
+            };
             let sale = Box::new(own_sale(own, merchant, seq, recorded_at, row.refers_to));
-            Outcome::Sale { sale, answer, replayed: false }
+            Outcome::Sale {
+                sale,
+                answer,
+                replayed: false,
+            }
         }
         "replayed" => {
-            let sale = stored.iter().find(|sale| Some(sale.sale_id) == row.sale_id).ok_or_else(|| contract(&row))?;
+            let sale = stored
+                .iter()
+                .find(|sale| Some(sale.sale_id) == row.sale_id)
+                .ok_or_else(|| contract(&row))?;
             // a retry after a lost connection finds its own sale: then it was recorded now, not before
-            Outcome::Sale { sale: Box::new(sale.clone()), answer, replayed: sale.sale_id != own.sale_id.0 }
+            Outcome::Sale {
+                sale: Box::new(sale.clone()),
+                answer,
+                replayed: sale.sale_id != own.sale_id.0,
+            }
         }
         "refused" | "refused_again" => {
-            let refusal: Option<Refusal> = row.refusal.clone().and_then(|json| serde_json::from_value(json).ok());
+            let refusal: Option<Refusal> = row
+                .refusal
+                .clone()
+                .and_then(|json| serde_json::from_value(json).ok());
             let refusal = refusal.ok_or_else(|| contract(&row))?;
-            Outcome::Refused { refusal, replayed: row.outcome == "refused_again" }
+            Outcome::Refused {
+                refusal,
+                replayed: row.outcome == "refused_again",
+            }
         }
         "failed" => Outcome::Failed,
         "key_reused" => Outcome::KeyReused,

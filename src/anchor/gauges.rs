@@ -1,0 +1,149 @@
+//! What is measured of the way from a sale to a finalized anchor.
+
+use sqlx::{PgConnection, PgPool};
+
+use super::store::chains;
+use crate::chain::is_production;
+use crate::telemetry;
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gauges {
+    /// Milliseconds since the oldest sale was recorded that no finalized anchor covers; 0 for none.
+    pub oldest_unanchored_ms: i64,
+    /// Sales that wait for a batch.
+    pub pending: i64,
+    /// Merchants on hold.
+    pub holds: i64,
+    /// Batches by state: sealed, submitted, mined, finalized.
+    pub batches: [i64; 4],
+    /// Each chain that was begun, and whether anchoring there has stopped.
+    pub chains: Vec<(i64, bool)>,
+}
+
+const STATES: [&str; 4] = ["sealed", "submitted", "mined", "finalized"];
+
+/// Reads how things stand and sets the gauges.
+///
+/// # Errors
+/// When the database fails.
+pub async fn step(pool: &PgPool) -> Result<Gauges, sqlx::Error> {
+    let mut conn = pool.acquire().await?;
+    let gauges = read(&mut conn).await?;
+    let seconds =
+        std::time::Duration::from_millis(gauges.oldest_unanchored_ms.max(0).cast_unsigned());
+    metrics::gauge!(telemetry::OLDEST_UNANCHORED_SECONDS).set(seconds.as_secs_f64());
+    metrics::gauge!(telemetry::PENDING_SALES).set(gauges.pending as f64);
+    metrics::gauge!(telemetry::SEAL_HOLDS).set(gauges.holds as f64);
+    for (state, count) in STATES.into_iter().zip(gauges.batches) {
+        metrics::gauge!(telemetry::BATCHES, "state" => state).set(count as f64);
+    }
+    for (chain, halted) in &gauges.chains {
+        let value = if *halted { 1.0 } else { 0.0 };
+        metrics::gauge!(telemetry::CHAIN_HALTED, "chain" => chain.to_string()).set(value);
+    }
+    Ok(gauges)
+}
+
+async fn read(conn: &mut PgConnection) -> Result<Gauges, sqlx::Error> {
+    let current = chains::current(conn).await?;
+    let test = !current
+        .iter()
+        .any(|chain| is_production(chain.cast_unsigned()));
+    let first_open = first_open_batch(conn).await?;
+    let waiting = waiting(conn, test).await?;
+    let batches = batches(conn, first_open).await?;
+    let oldest = [waiting.oldest_ms, batches.oldest_ms]
+        .into_iter()
+        .flatten()
+        .max();
+    let chains = sqlx::query!("select chain_id, halted is not null as \"halted!\" from chain_head")
+        .fetch_all(&mut *conn)
+        .await?;
+    let holds = sqlx::query_scalar!("select count(*) as \"count!\" from seal_hold")
+        .fetch_one(conn)
+        .await?;
+    Ok(Gauges {
+        oldest_unanchored_ms: oldest.unwrap_or(0),
+        pending: waiting.count,
+        holds,
+        batches: batches.by_state,
+        chains: chains
+            .into_iter()
+            .map(|row| (row.chain_id, row.halted))
+            .collect(),
+    })
+}
+
+/// The first batch that is not final on every current chain; the next one where all are. What is
+/// before it need not be looked at again and again.
+async fn first_open_batch(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select least(
+               (select next_batch from seal_head),
+               (select min(coalesce(h.next_batch, r.first_batch)) from registry r
+                left join chain_head h on h.chain_id = r.chain_id where r.last_batch is null),
+               (select min(a.first_batch) from anchor a where a.state in ('reserved', 'submitted', 'mined'))
+           ) as "first!""#
+    )
+    .fetch_one(conn)
+    .await
+}
+
+struct WaitingSales {
+    count: i64,
+    oldest_ms: Option<i64>,
+}
+
+async fn waiting(conn: &mut PgConnection, test: bool) -> Result<WaitingSales, sqlx::Error> {
+    // merchants in test mode are never anchored beside a production chain, so nothing is late there
+    sqlx::query_as!(
+        WaitingSales,
+        r#"with recursive queue as (
+               (select p.merchant_id from pending_sale p order by p.merchant_id limit 1)
+               union all
+               select (select p.merchant_id from pending_sale p where p.merchant_id > q.merchant_id
+                       order by p.merchant_id limit 1)
+               from queue q where q.merchant_id is not null
+           )
+           select coalesce(sum(newest.seq - oldest.seq + 1), 0)::bigint as "count!",
+                  (extract(epoch from clock_timestamp() - min(oldest.recorded_at)) * 1000)::bigint as oldest_ms
+           from queue q
+           join merchant m on m.merchant_id = q.merchant_id
+           cross join lateral (select p.seq, p.recorded_at from pending_sale p
+                               where p.merchant_id = q.merchant_id order by p.seq limit 1) oldest
+           cross join lateral (select p.seq from pending_sale p
+                               where p.merchant_id = q.merchant_id order by p.seq desc limit 1) newest
+           where $1 or m.mode = 'live'"#,
+        test
+    )
+    .fetch_one(conn)
+    .await
+}
+
+struct Batches {
+    by_state: [i64; 4],
+    oldest_ms: Option<i64>,
+}
+
+async fn batches(conn: &mut PgConnection, first_open: i64) -> Result<Batches, sqlx::Error> {
+    let row = sqlx::query!(
+        r#"select count(*) filter (where s.state = 'sealed') as "sealed!",
+                  count(*) filter (where s.state = 'submitted') as "submitted!",
+                  count(*) filter (where s.state = 'mined') as "mined!",
+                  count(*) filter (where s.state = 'finalized') + ($1::bigint - 1) as "finalized!",
+                  (extract(epoch from clock_timestamp()
+                       - min(b.oldest_recorded_at) filter (where s.state <> 'finalized')) * 1000)::bigint
+                      as oldest_ms
+           from batch b join batch_state s on s.batch_id = b.batch_id
+           where b.batch_id >= $1 and s.batch_id >= $1"#,
+        first_open
+    )
+    .fetch_one(conn)
+    .await?;
+    let by_state = [row.sealed, row.submitted, row.mined, row.finalized];
+    Ok(Batches {
+        by_state,
+        oldest_ms: row.oldest_ms,
+    })
+}

@@ -1,0 +1,37 @@
+//! Anchoring: sales become batches, batches' roots go on chain, and are followed until they are final.
+//!
+//! Each of these is a step that does the next thing there is to do and says what it did; `worker` is
+//! the loop around them. A step finds out from the database and the chain where things stand, so the
+//! first one after a crash is no different from any other.
+//!
+//! # Layout
+//! - [`seal`]: takes the sales that wait into a batch: leaves, tree, manifest, proofs
+//! - [`registry`]: the contract: deploys one, and pins it in the database
+//! - [`startup`]: before anything is anchored: is this the chain, and the database, that they were?
+//! - [`publish`]: reserves a nonce and a range of batches, signs, commits the bytes
+//! - [`broadcast`]: sends what is signed until the chain has it
+//! - [`watch`]: mined, reorganised, finalized
+//! - [`gauges`], [`purge`]: what is measured, and what is thrown away
+//! - [`store`]: the SQL of all of it
+
+pub mod broadcast;
+pub mod gauges;
+pub mod publish;
+pub mod purge;
+pub mod registry;
+pub mod seal;
+pub mod startup;
+pub mod store;
+pub mod watch;
+
+use sqlx::PgConnection;
+
+/// Stops anchoring on a chain until somebody has looked. Nothing is signed or sent there any more;
+/// what is on the chain is still watched, other chains and recording go on.
+async fn halt(conn: &mut PgConnection, chain_id: i64, reason: &str) -> Result<(), sqlx::Error> {
+    if store::chains::halt(conn, chain_id, reason).await? {
+        tracing::error!(chain_id, reason, "anchoring on this chain has stopped");
+    }
+    metrics::gauge!(crate::telemetry::CHAIN_HALTED, "chain" => chain_id.to_string()).set(1.0);
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Sealing: sales that wait become a batch.
+//!
+//! Everything is read and computed first, without a lock; then one short transaction locks the head,
+//! compares it with what was read, and writes. Of two workers that seal at once the second finds the
+//! head moved and has done nothing.
+
+mod draft;
+mod leaves;
+mod share;
+
+use counterfoil_proofs::manifest::ManifestError;
+use counterfoil_proofs::tree::TreeError;
+use counterfoil_proofs::{Hash, hex};
+use sqlx::{Connection, PgConnection, PgPool};
+
+use super::store::RowCount;
+use super::store::chains;
+use super::store::seal::{self as store, SealHead, Seals};
+use crate::chain::is_production;
+use crate::clock::{Entropy, from_unix_ms};
+use crate::telemetry;
+use draft::{Draft, Frozen};
+
+/// Rows that one statement writes: enough to forget the statement, few enough for its parameters.
+const ROWS_A_STATEMENT: usize = 8192;
+
+/// What a step of sealing did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// No sale waits that may be sealed.
+    Nothing,
+    /// No registry is pinned, so a batch could never be anchored.
+    NoRegistry,
+    /// A batch was sealed.
+    Sealed {
+        /// Its number.
+        batch: i64,
+        /// Its root.
+        root: Hash,
+        /// How many sales are in it.
+        leaves: usize,
+        /// Of how many merchants.
+        merchants: usize,
+    },
+    /// Another worker sealed the batch meanwhile.
+    Lost,
+}
+
+/// Why nothing was sealed.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The database.
+    #[error("the database failed while sealing")]
+    Database(#[from] sqlx::Error),
+    /// Our tree and the independent one differ.
+    #[error("batch {batch} is not sealed: our root is {}, an independent computation gives {}",
+        hex::encode(.ours), .theirs.as_ref().map_or_else(|| "none".to_owned(), |root| hex::encode(root)))]
+    RootsDiffer {
+        /// Which batch it was to be.
+        batch: i64,
+        /// The root of our tree.
+        ours: Hash,
+        /// The root of the other.
+        theirs: Option<Hash>,
+    },
+    /// There is no tree over the leaves: two are equal.
+    #[error("batch {batch} is not sealed: its leaves have no tree")]
+    Tree {
+        /// Which batch it was to be.
+        batch: i64,
+        /// Why.
+        #[source]
+        source: TreeError,
+    },
+    /// The marks are not in order.
+    #[error("batch {batch} is not sealed: its marks have no hash")]
+    Marks {
+        /// Which batch it was to be.
+        batch: i64,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// A row changed between reading and writing.
+    #[error("a row changed while it was sealed")]
+    Changed(#[from] RowCount),
+    /// The computation was cut off.
+    #[error("the computation of a batch was cut off")]
+    CutOff(#[from] tokio::task::JoinError),
+}
+
+/// Seals at most one batch, of at most `batch_leaves` sales.
+///
+/// # Errors
+/// [`SealError`]; nothing was written then, unless the answer to the commit was lost, which the next
+/// step finds out.
+pub async fn step(
+    pool: &PgPool,
+    entropy: &Entropy,
+    batch_leaves: usize,
+) -> Result<Outcome, SealError> {
+    let mut conn = pool.acquire().await?;
+    let head = store::head(&mut conn).await?;
+    let chains = chains::current(&mut conn).await?;
+    if chains.is_empty() {
+        return Ok(Outcome::NoRegistry);
+    }
+    let test = !chains
+        .iter()
+        .any(|chain| is_production(chain.cast_unsigned()));
+    let waiting = store::waiting(&mut conn, test).await?;
+    let runs = share::fair(&waiting, batch_leaves);
+    let merchants = leaves::compute(&mut conn, runs).await?;
+    if merchants.is_empty() {
+        return Ok(Outcome::Nothing);
+    }
+    let now = store::now(&mut conn).await?;
+    let draft = Draft {
+        head,
+        now,
+        chains,
+        merchants,
+    };
+    let entropy = entropy.clone();
+    let frozen = match tokio::task::spawn_blocking(move || draft.freeze(&entropy)).await? {
+        Ok(frozen) => frozen,
+        Err(error) => {
+            metrics::counter!(telemetry::SELF_CHECK_FAILURES, "check" => "root").increment(1);
+            return Err(error);
+        }
+    };
+    write(&mut conn, &head, &frozen).await
+}
+
+/// How many sales wait that may be sealed, as far as is visible now.
+///
+/// # Errors
+/// When the database fails.
+pub async fn backlog(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let chains = chains::current(conn).await?;
+    let test = !chains
+        .iter()
+        .any(|chain| is_production(chain.cast_unsigned()));
+    let waiting = store::waiting(conn, test).await?;
+    Ok(waiting
+        .iter()
+        .map(|merchant| merchant.last_seq - merchant.first_seq + 1)
+        .sum())
+}
+
+/// The one transaction that makes a batch.
+async fn write(
+    conn: &mut PgConnection,
+    read: &SealHead,
+    frozen: &Frozen,
+) -> Result<Outcome, SealError> {
+    let Frozen {
+        manifest,
+        marks,
+        rows,
+        ..
+    } = frozen;
+    let batch = manifest.batch.cast_signed();
+    let mut tx = conn.begin().await?;
+    if store::lock_head(&mut tx).await? != *read {
+        return Ok(Outcome::Lost);
+    }
+    store::insert_batch(
+        &mut tx,
+        manifest,
+        &frozen.root,
+        frozen.tree.leaves().as_flattened(),
+        &frozen.chains,
+        frozen.oldest,
+    )
+    .await?;
+    store::insert_marks(&mut tx, batch, marks).await?;
+    for rows in rows.chunks(ROWS_A_STATEMENT) {
+        let mut seals = Seals::default();
+        for row in rows {
+            seals.merchants.push(row.merchant_id);
+            seals.sales.push(row.sale_id);
+            seals.leaves.push(row.leaf);
+            seals.indices.push(row.index as i32);
+            seals.proofs.push(frozen.proofs.get(row.index));
+        }
+        let written = store::write_seals(&mut tx, batch, &seals).await?;
+        RowCount::check("the seal of sales", rows.len(), written)?;
+    }
+    let cleared = store::clear_queue(&mut tx, marks).await?;
+    RowCount::check("the clearing of the queue", rows.len(), cleared)?;
+    let moved = store::move_mark_heads(&mut tx, marks).await?;
+    RowCount::check("the moving of merchants' heads", marks.len(), moved)?;
+    let next = SealHead {
+        next_batch: batch + 1,
+        last_root: frozen.root,
+        last_sealed_at: from_unix_ms(manifest.sealed_at.cast_signed()),
+    };
+    let moved = store::move_head(&mut tx, batch, &next).await?;
+    RowCount::check("the moving of the head", 1, moved)?;
+    tx.commit().await?;
+    tracing::info!(
+        batch,
+        leaves = rows.len(),
+        merchants = marks.len(),
+        root = hex::encode(&frozen.root),
+        "sealed"
+    );
+    Ok(Outcome::Sealed {
+        batch,
+        root: frozen.root,
+        leaves: rows.len(),
+        merchants: marks.len(),
+    })
+}

@@ -1,0 +1,207 @@
+//! Registries, the head of each chain that reserving locks, and which database this is.
+
+use counterfoil_proofs::Hash;
+use sqlx::{PgConnection, Result};
+use time::OffsetDateTime;
+
+use crate::chain::Account;
+
+/// A registry that is pinned: a contract, and the batches it is trusted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registry {
+    /// Which chain it is on.
+    pub chain_id: i64,
+    /// The contract.
+    pub address: Account,
+    /// keccak-256 of the contract's code.
+    pub code_hash: Hash,
+    /// The first batch it takes.
+    pub first_batch: i64,
+    /// The last it is trusted for; none while it is the chain's current one.
+    pub last_batch: Option<i64>,
+}
+
+/// Where anchoring on a chain stands. The row is locked while an anchor is reserved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainHead {
+    /// Whose nonces.
+    pub account: Account,
+    /// The nonce of the next anchor.
+    pub next_nonce: i64,
+    /// Its first batch.
+    pub next_batch: i64,
+    /// Why anchoring has stopped, where it has.
+    pub halted: Option<String>,
+}
+
+/// Which database this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Database {
+    /// Made once by initdb, shared by all copies of the cluster.
+    pub system_identifier: i64,
+    /// Counts promotions and point-in-time recoveries.
+    pub timeline: i32,
+}
+
+/// The chains that batches are anchored on now, ascending.
+pub async fn current(conn: &mut PgConnection) -> Result<Vec<i64>> {
+    sqlx::query_scalar!("select chain_id from registry where last_batch is null order by chain_id")
+        .fetch_all(conn)
+        .await
+}
+
+/// All registries, by chain and first batch.
+pub async fn registries(conn: &mut PgConnection) -> Result<Vec<Registry>> {
+    sqlx::query_as!(
+        Registry,
+        r#"select chain_id, address as "address: Account", code_hash as "code_hash: Hash",
+                  first_batch, last_batch
+           from registry order by chain_id, first_batch"#
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The current registry of a chain.
+pub async fn registry(conn: &mut PgConnection, chain_id: i64) -> Result<Option<Registry>> {
+    sqlx::query_as!(
+        Registry,
+        r#"select chain_id, address as "address: Account", code_hash as "code_hash: Hash",
+                  first_batch, last_batch
+           from registry where chain_id = $1 and last_batch is null"#,
+        chain_id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Pins a registry as its chain's current one.
+pub async fn insert_registry(
+    conn: &mut PgConnection,
+    registry: &Registry,
+    now: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into registry (chain_id, address, code_hash, first_batch, last_batch, pinned_at)
+         values ($1, $2, $3, $4, $5, $6)",
+        registry.chain_id,
+        &registry.address,
+        &registry.code_hash,
+        registry.first_batch,
+        registry.last_batch,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The head of a chain; none before anything was anchored there.
+pub async fn head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<ChainHead>> {
+    sqlx::query_as!(
+        ChainHead,
+        r#"select account as "account: Account", next_nonce, next_batch, halted
+           from chain_head where chain_id = $1"#,
+        chain_id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// The head of a chain, locked until the transaction ends.
+pub async fn lock_head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<ChainHead>> {
+    sqlx::query_as!(
+        ChainHead,
+        r#"select account as "account: Account", next_nonce, next_batch, halted
+           from chain_head where chain_id = $1 for update"#,
+        chain_id
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Begins a chain; false where it was begun meanwhile.
+pub async fn insert_head(
+    conn: &mut PgConnection,
+    chain_id: i64,
+    account: Account,
+    next_nonce: i64,
+    next_batch: i64,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into chain_head (chain_id, account, next_nonce, next_batch) values ($1, $2, $3, $4)
+         on conflict on constraint chain_head_pkey do nothing",
+        chain_id,
+        &account,
+        next_nonce,
+        next_batch
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Moves a locked head past a reserved anchor; the number of rows that were where they were expected.
+pub async fn move_head(
+    conn: &mut PgConnection,
+    chain_id: i64,
+    from: &ChainHead,
+    next_batch: i64,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        "update chain_head set next_nonce = next_nonce + 1, next_batch = $4
+         where chain_id = $1 and next_nonce = $2 and next_batch = $3 and halted is null",
+        chain_id,
+        from.next_nonce,
+        from.next_batch,
+        next_batch
+    );
+    Ok(done.execute(conn).await?.rows_affected())
+}
+
+/// Stops anchoring on a chain until somebody has looked; false where it was stopped before.
+pub async fn halt(conn: &mut PgConnection, chain_id: i64, reason: &str) -> Result<bool> {
+    let done = sqlx::query!(
+        "update chain_head set halted = $2 where chain_id = $1 and halted is null",
+        chain_id,
+        reason
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Which database answers now.
+pub async fn database(conn: &mut PgConnection) -> Result<Database> {
+    sqlx::query_as!(
+        Database,
+        r#"select s.system_identifier as "system_identifier!", c.timeline_id as "timeline!"
+           from pg_control_system() s, pg_control_checkpoint() c"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Which database this installation began with; none before it was looked at first.
+pub async fn installation(conn: &mut PgConnection) -> Result<Option<Database>> {
+    sqlx::query_as!(
+        Database,
+        "select system_identifier, timeline from installation"
+    )
+    .fetch_optional(conn)
+    .await
+}
+
+/// Remembers which database this is, unless that was done before.
+pub async fn insert_installation(
+    conn: &mut PgConnection,
+    database: Database,
+    now: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into installation (system_identifier, timeline, created_at) values ($1, $2, $3)
+         on conflict on constraint installation_pkey do nothing",
+        database.system_identifier,
+        database.timeline,
+        now
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,347 @@
+//! What waits for a batch, the head that sealing locks, and a batch as it is written.
+
+use counterfoil_proofs::Hash;
+use counterfoil_proofs::manifest::{Manifest, Mark};
+use sqlx::{PgConnection, Result};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::clock::from_unix_ms;
+use crate::sales::stored::StoredSale;
+
+/// Where sealing stands. The row is locked while a batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealHead {
+    /// The batch to seal next.
+    pub next_batch: i64,
+    /// Root of the batch before; zero before the first.
+    pub last_root: Hash,
+    /// When that was sealed.
+    pub last_sealed_at: OffsetDateTime,
+}
+
+/// The sales of one merchant that wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whose.
+    pub merchant_id: Uuid,
+    /// The number that its next mark begins with.
+    pub first_seq: i64,
+    /// The number of its newest sale.
+    pub last_seq: i64,
+    /// When the first of them was recorded.
+    pub oldest: OffsetDateTime,
+    /// The merchant's running hash so far; zero before its first mark.
+    pub head: Hash,
+}
+
+/// A stored sale, and what the queue and an earlier seal have to do with it.
+#[derive(Debug, Clone)]
+pub struct QueuedSale {
+    /// The row.
+    pub sale: StoredSale,
+    /// Whether it stands in the queue.
+    pub queued: bool,
+    /// Whether it is in a batch already.
+    pub sealed: bool,
+}
+
+/// A run of a merchant's sequence numbers, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Whose.
+    pub merchant_id: Uuid,
+    /// Its first number.
+    pub first_seq: i64,
+    /// Its last.
+    pub last_seq: i64,
+}
+
+/// What sealing writes onto the rows of some sales, one array a column.
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "columns, described in the migration")]
+pub struct Seals<'a> {
+    pub merchants: Vec<Uuid>,
+    pub sales: Vec<Uuid>,
+    pub leaves: Vec<Hash>,
+    pub indices: Vec<i32>,
+    pub proofs: Vec<&'a [u8]>,
+}
+
+/// The head, as it stands.
+pub async fn head(conn: &mut PgConnection) -> Result<SealHead> {
+    sqlx::query_as!(
+        SealHead,
+        r#"select next_batch, last_root as "last_root: Hash", last_sealed_at from seal_head"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// The head, locked until the transaction ends.
+pub async fn lock_head(conn: &mut PgConnection) -> Result<SealHead> {
+    sqlx::query_as!(
+        SealHead,
+        r#"select next_batch, last_root as "last_root: Hash", last_sealed_at from seal_head for update"#
+    )
+    .fetch_one(conn)
+    .await
+}
+
+/// Moves the locked head on; the number of rows that were where they were expected.
+pub async fn move_head(conn: &mut PgConnection, from: i64, to: &SealHead) -> Result<u64> {
+    let done = sqlx::query!(
+        "update seal_head set next_batch = $2, last_root = $3, last_sealed_at = $4 where next_batch = $1",
+        from,
+        to.next_batch,
+        &to.last_root,
+        to.last_sealed_at,
+    );
+    Ok(done.execute(conn).await?.rows_affected())
+}
+
+/// Every merchant that waits, ascending by id; those on hold are left out, and unless `test` those in
+/// test mode too. The queue is skipped through by its index, so that a long one costs no more.
+pub async fn waiting(conn: &mut PgConnection, test: bool) -> Result<Vec<Waiting>> {
+    sqlx::query_as!(
+        Waiting,
+        r#"with recursive queue as (
+               (select p.merchant_id from pending_sale p order by p.merchant_id limit 1)
+               union all
+               select (select p.merchant_id from pending_sale p where p.merchant_id > q.merchant_id
+                       order by p.merchant_id limit 1)
+               from queue q where q.merchant_id is not null
+           )
+           select q.merchant_id as "merchant_id!", coalesce(h.last_seq, 0) + 1 as "first_seq!",
+                  newest.seq as "last_seq!", oldest.recorded_at as "oldest!",
+                  coalesce(h.head, decode(repeat('00', 32), 'hex')) as "head!: Hash"
+           from queue q
+           join merchant m on m.merchant_id = q.merchant_id
+           left join mark_head h on h.merchant_id = q.merchant_id
+           cross join lateral (select p.recorded_at from pending_sale p
+                               where p.merchant_id = q.merchant_id order by p.seq limit 1) oldest
+           cross join lateral (select p.seq from pending_sale p
+                               where p.merchant_id = q.merchant_id order by p.seq desc limit 1) newest
+           where ($1 or m.mode = 'live')
+             and not exists (select from seal_hold w where w.merchant_id = q.merchant_id)
+           order by q.merchant_id"#,
+        test
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The sales of some runs, ascending by merchant and number.
+pub async fn sales(conn: &mut PgConnection, runs: &[Run]) -> Result<Vec<QueuedSale>> {
+    let merchants: Vec<Uuid> = runs.iter().map(|run| run.merchant_id).collect();
+    let firsts: Vec<i64> = runs.iter().map(|run| run.first_seq).collect();
+    let lasts: Vec<i64> = runs.iter().map(|run| run.last_seq).collect();
+    let rows = sqlx::query!(
+        r#"select s.merchant_id, s.sale_id, s.seq, s.order_id, s.kind, s.refers_to, s.customer,
+                  s.currency, s.amount_minor, s.recorded_at, s.details, s.details_hash, s.salt,
+                  s.batch_id is not null as "sealed!", p.seq is not null as "queued!"
+           from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as run(merchant_id, first_seq, last_seq)
+           -- the offset keeps a run one scan of its index
+           cross join lateral (select s.* from sale s
+                               where s.merchant_id = run.merchant_id
+                                 and s.seq between run.first_seq and run.last_seq
+                               order by s.seq offset 0) s
+           left join pending_sale p
+               on p.merchant_id = s.merchant_id and p.seq = s.seq and p.sale_id = s.sale_id
+           order by s.merchant_id, s.seq"#,
+        &merchants,
+        &firsts,
+        &lasts
+    )
+    .fetch_all(conn)
+    .await?;
+    let queued = rows.into_iter().map(|row| QueuedSale {
+        queued: row.queued,
+        sealed: row.sealed,
+        sale: StoredSale {
+            merchant_id: row.merchant_id,
+            sale_id: row.sale_id,
+            seq: row.seq,
+            order_id: row.order_id,
+            kind: row.kind,
+            refers_to: row.refers_to,
+            customer: row.customer,
+            currency: row.currency,
+            amount_minor: row.amount_minor,
+            recorded_at: row.recorded_at,
+            details: row.details,
+            details_hash: row.details_hash,
+            salt: row.salt,
+        },
+    });
+    Ok(queued.collect())
+}
+
+/// The database's clock in whole milliseconds.
+pub async fn now(conn: &mut PgConnection) -> Result<OffsetDateTime> {
+    sqlx::query_scalar!(r#"select date_trunc('milliseconds', clock_timestamp()) as "now!""#)
+        .fetch_one(conn)
+        .await
+}
+
+/// Puts a merchant on hold; false where it is on hold already.
+pub async fn hold(
+    conn: &mut PgConnection,
+    merchant: Uuid,
+    seq: i64,
+    reason: &str,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "insert into seal_hold (merchant_id, seq, reason, since) values ($1, $2, $3, $4)
+         on conflict on constraint seal_hold_pkey do nothing",
+        merchant,
+        seq,
+        reason,
+        now
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Writes a batch. `leaves` are its leaves, ascending, back to back.
+pub async fn insert_batch(
+    conn: &mut PgConnection,
+    manifest: &Manifest,
+    root: &Hash,
+    leaves: &[u8],
+    chains: &[i64],
+    oldest: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into batch (batch_id, root, previous, tree_root, leaf_count, sealed_at, signer,
+                            marks_hash, salt, leaves, chains, oldest_recorded_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        manifest.batch.cast_signed(),
+        root,
+        &manifest.previous,
+        &manifest.tree,
+        (leaves.len() / 32) as i32,
+        from_unix_ms(manifest.sealed_at.cast_signed()),
+        &manifest.signer,
+        &manifest.marks,
+        &manifest.salt,
+        leaves,
+        chains,
+        oldest
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes the marks of a batch.
+pub async fn insert_marks(conn: &mut PgConnection, batch: i64, marks: &[Mark]) -> Result<()> {
+    let merchants: Vec<Uuid> = marks
+        .iter()
+        .map(|mark| Uuid::from_bytes(mark.merchant))
+        .collect();
+    let firsts: Vec<i64> = marks
+        .iter()
+        .map(|mark| mark.first_seq.cast_signed())
+        .collect();
+    let lasts: Vec<i64> = marks
+        .iter()
+        .map(|mark| mark.last_seq.cast_signed())
+        .collect();
+    let heads: Vec<&[u8]> = marks.iter().map(|mark| mark.head.as_slice()).collect();
+    let salts: Vec<&[u8]> = marks.iter().map(|mark| mark.salt.as_slice()).collect();
+    sqlx::query!(
+        "insert into batch_mark (batch_id, merchant_id, first_seq, last_seq, head, salt)
+         select $1, * from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[])",
+        batch,
+        &merchants,
+        &firsts,
+        &lasts,
+        &heads as _,
+        &salts as _
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Moves each marked merchant's head from just before its mark to its end; how many were there.
+pub async fn move_mark_heads(conn: &mut PgConnection, marks: &[Mark]) -> Result<u64> {
+    let merchants: Vec<Uuid> = marks
+        .iter()
+        .map(|mark| Uuid::from_bytes(mark.merchant))
+        .collect();
+    let befores: Vec<i64> = marks
+        .iter()
+        .map(|mark| mark.first_seq.cast_signed() - 1)
+        .collect();
+    let lasts: Vec<i64> = marks
+        .iter()
+        .map(|mark| mark.last_seq.cast_signed())
+        .collect();
+    let heads: Vec<&[u8]> = marks.iter().map(|mark| mark.head.as_slice()).collect();
+    let done = sqlx::query!(
+        "with mark as (
+             select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[])
+                 as m(merchant_id, before, last_seq, head)
+         ), moved as (
+             update mark_head h set last_seq = m.last_seq, head = m.head from mark m
+             where h.merchant_id = m.merchant_id and h.last_seq = m.before
+             returning h.merchant_id
+         ), begun as (
+             -- a second mark of a merchant that begins at 1 meets the primary key
+             insert into mark_head (merchant_id, last_seq, head)
+             select m.merchant_id, m.last_seq, m.head from mark m where m.before = 0
+             returning merchant_id
+         )
+         select (select count(*) from moved) + (select count(*) from begun) as \"moved!\"",
+        &merchants,
+        &befores,
+        &lasts,
+        &heads as _
+    );
+    Ok(done.fetch_one(conn).await?.moved.cast_unsigned())
+}
+
+/// Writes leaf, batch and proof onto sales that have none; how many there were.
+pub async fn write_seals(conn: &mut PgConnection, batch: i64, seals: &Seals<'_>) -> Result<u64> {
+    let leaves: Vec<&[u8]> = seals.leaves.iter().map(Hash::as_slice).collect();
+    let done = sqlx::query!(
+        "update sale s set leaf = w.leaf, batch_id = $1, leaf_index = w.leaf_index, proof = w.proof
+         from unnest($2::uuid[], $3::uuid[], $4::bytea[], $5::integer[], $6::bytea[])
+              as w(merchant_id, sale_id, leaf, leaf_index, proof)
+         where s.merchant_id = w.merchant_id and s.sale_id = w.sale_id and s.batch_id is null",
+        batch,
+        &seals.merchants,
+        &seals.sales,
+        &leaves as _,
+        &seals.indices,
+        &seals.proofs as _
+    );
+    Ok(done.execute(conn).await?.rows_affected())
+}
+
+/// Takes the sales of a batch's marks out of the queue; how many there were.
+pub async fn clear_queue(conn: &mut PgConnection, marks: &[Mark]) -> Result<u64> {
+    let merchants: Vec<Uuid> = marks
+        .iter()
+        .map(|mark| Uuid::from_bytes(mark.merchant))
+        .collect();
+    let firsts: Vec<i64> = marks
+        .iter()
+        .map(|mark| mark.first_seq.cast_signed())
+        .collect();
+    let lasts: Vec<i64> = marks
+        .iter()
+        .map(|mark| mark.last_seq.cast_signed())
+        .collect();
+    let done = sqlx::query!(
+        "delete from pending_sale p
+         using unnest($1::uuid[], $2::bigint[], $3::bigint[]) as m(merchant_id, first_seq, last_seq)
+         where p.merchant_id = m.merchant_id and p.seq between m.first_seq and m.last_seq",
+        &merchants,
+        &firsts,
+        &lasts
+    );
+    Ok(done.execute(conn).await?.rows_affected())
+}

@@ -1,0 +1,138 @@
+//! The registry contract: its calls, what they answer, and the code that creates it.
+
+use std::sync::LazyLock;
+
+use alloy::primitives::{Address, B256};
+use alloy::sol_types::{SolCall, SolValue};
+use counterfoil_proofs::{Hash, hex};
+use serde::Deserialize;
+
+use super::Account;
+
+mod abi {
+    //! The part of the contract's interface that we call.
+    alloy::sol! {
+        function anchor(uint64 first, bytes32[] roots) external;
+        function publisher() external view returns (address);
+        function owner() external view returns (address);
+        function nextBatch() external view returns (uint64);
+        function rootOf(uint64 batch) external view returns (bytes32);
+    }
+}
+
+/// Input of `anchor(first, roots)`, which anchors the batches `first`, `first + 1`, ….
+pub fn anchor_call(first: u64, roots: &[Hash]) -> Vec<u8> {
+    abi::anchorCall {
+        first,
+        roots: roots.iter().map(|root| B256::from(*root)).collect(),
+    }
+    .abi_encode()
+}
+
+/// Input of the transaction that creates a registry whose first batch is `first_batch`.
+pub fn creation_code(owner: Account, publisher: Account, first_batch: u64) -> Vec<u8> {
+    let arguments = (Address::from(owner), Address::from(publisher), first_batch);
+    [
+        ARTIFACT.creation_code.as_slice(),
+        &arguments.abi_encode_params(),
+    ]
+    .concat()
+}
+
+/// keccak-256 of the code that every registry has.
+pub fn runtime_code_hash() -> Hash {
+    ARTIFACT.runtime_code_hash
+}
+
+pub(super) fn publisher_call() -> Vec<u8> {
+    abi::publisherCall {}.abi_encode()
+}
+
+pub(super) fn decode_publisher(output: &[u8]) -> Option<Account> {
+    abi::publisherCall::abi_decode_returns_validate(output)
+        .ok()
+        .map(Into::into)
+}
+
+pub(super) fn owner_call() -> Vec<u8> {
+    abi::ownerCall {}.abi_encode()
+}
+
+pub(super) fn decode_owner(output: &[u8]) -> Option<Account> {
+    abi::ownerCall::abi_decode_returns_validate(output)
+        .ok()
+        .map(Into::into)
+}
+
+pub(super) fn next_batch_call() -> Vec<u8> {
+    abi::nextBatchCall {}.abi_encode()
+}
+
+pub(super) fn decode_next_batch(output: &[u8]) -> Option<u64> {
+    abi::nextBatchCall::abi_decode_returns_validate(output).ok()
+}
+
+pub(super) fn root_of_call(batch: u64) -> Vec<u8> {
+    abi::rootOfCall { batch }.abi_encode()
+}
+
+pub(super) fn decode_root_of(output: &[u8]) -> Option<Hash> {
+    abi::rootOfCall::abi_decode_returns_validate(output)
+        .ok()
+        .map(Into::into)
+}
+
+struct Artifact {
+    creation_code: Vec<u8>,
+    runtime_code_hash: Hash,
+}
+
+static ARTIFACT: LazyLock<Artifact> = LazyLock::new(|| {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct File {
+        bytecode: String,
+        runtime_code_hash: String,
+    }
+    let json = include_str!("../../contracts/artifacts/CounterfoilRegistry.json");
+    let file: File = serde_json::from_str(json).expect("the committed artifact is JSON");
+    Artifact {
+        creation_code: hex::decode_vec(&file.bytecode).expect("the committed bytecode is hex"),
+        runtime_code_hash: hex::decode(&file.runtime_code_hash).expect("the committed hash is one"),
+    }
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use counterfoil_proofs::keccak256;
+
+    #[test]
+    fn the_calls_have_the_selectors_of_the_artifact() {
+        let json = include_str!("../../contracts/artifacts/CounterfoilRegistry.json");
+        let artifact: serde_json::Value = serde_json::from_str(json).unwrap();
+        for (signature, input) in [
+            ("anchor(uint64,bytes32[])", anchor_call(1, &[])),
+            ("publisher()", publisher_call()),
+            ("owner()", owner_call()),
+            ("nextBatch()", next_batch_call()),
+            ("rootOf(uint64)", root_of_call(1)),
+        ] {
+            let selector = artifact["methodIdentifiers"][signature].as_str().unwrap();
+            assert_eq!(
+                hex::encode(&input[..4]),
+                format!("0x{selector}"),
+                "{signature}"
+            );
+        }
+        let runtime = hex::decode_vec(artifact["deployedBytecode"].as_str().unwrap()).unwrap();
+        assert_eq!(keccak256(&runtime), runtime_code_hash());
+    }
+
+    #[test]
+    fn an_answer_that_is_too_short_is_none() {
+        assert_eq!(decode_next_batch(&[]), None);
+        assert_eq!(decode_root_of(&[0; 31]), None);
+        assert_eq!(decode_publisher(&[0xff; 32]), None);
+    }
+}

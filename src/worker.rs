@@ -1,0 +1,227 @@
+//! The worker: the endless loops around the steps of anchoring.
+//!
+//! One loop seals, one a chain checks, watches, publishes and broadcasts, one measures and purges. A
+//! step that fails is logged once, counted, and tried again with a growing pause; no failure ends a
+//! loop. Any number of workers may run beside one another.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::anchor::seal;
+use crate::anchor::startup::{self, Publisher};
+use crate::anchor::{broadcast, gauges, publish, purge, watch};
+use crate::clock::{Clock, Entropy};
+use crate::telemetry;
+
+/// How often the gauges are read.
+const GAUGES_EVERY: Duration = Duration::from_secs(5);
+/// How often old refusals are deleted.
+const PURGE_EVERY: Duration = Duration::from_secs(600);
+/// How often it is looked whether enough sales wait for a batch before its interval is over.
+const BACKLOG_EVERY: Duration = Duration::from_millis(500);
+/// The pause after a failure; doubled after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What the worker needs.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Connections with the worker's role.
+    pub pool: PgPool,
+    /// The time.
+    pub clock: Clock,
+    /// The salts of manifests and marks.
+    pub entropy: Entropy,
+    /// How long sales wait for their batch at most.
+    pub batch_interval: Duration,
+    /// Sales that make a batch before that, and its size at most.
+    pub batch_leaves: usize,
+    /// The chains to anchor on, each with its account.
+    pub publishers: Vec<Publisher>,
+    /// How often a chain is looked at.
+    pub chain_poll: Duration,
+}
+
+/// Runs until `shutdown` is cancelled and the steps in hand are finished.
+pub async fn run(worker: Worker, shutdown: CancellationToken) {
+    let mut loops = JoinSet::new();
+    for publisher in worker.publishers.clone() {
+        loops.spawn(anchor_loop(worker.clone(), publisher, shutdown.clone()));
+    }
+    loops.spawn(seal_loop(worker.clone(), shutdown.clone()));
+    loops.spawn(upkeep_loop(worker, shutdown));
+    while let Some(ended) = loops.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(error = %error, "a loop of the worker has broken off");
+        }
+    }
+}
+
+/// Seals each interval, and earlier when a full batch waits.
+async fn seal_loop(worker: Worker, shutdown: CancellationToken) {
+    let mut tries = Tries::new("seal", shutdown);
+    while tries.go_on() {
+        match tries
+            .step(seal::step(
+                &worker.pool,
+                &worker.entropy,
+                worker.batch_leaves,
+            ))
+            .await
+        {
+            None | Some(seal::Outcome::Lost) => {}
+            Some(seal::Outcome::Sealed { leaves, .. }) if leaves == worker.batch_leaves => {}
+            Some(_) => wait_for_batch(&worker, &mut tries).await,
+        }
+    }
+}
+
+async fn wait_for_batch(worker: &Worker, tries: &mut Tries) {
+    let until = Instant::now() + worker.batch_interval;
+    loop {
+        let rest = until.saturating_duration_since(Instant::now());
+        if rest.is_zero() || !tries.pause(rest.min(BACKLOG_EVERY)).await {
+            return;
+        }
+        let waiting = tries.step(backlog(&worker.pool)).await;
+        if waiting.is_some_and(|waiting| waiting >= worker.batch_leaves as i64) {
+            return;
+        }
+    }
+}
+
+async fn backlog(pool: &PgPool) -> Result<i64, sqlx::Error> {
+    seal::backlog(&mut *pool.acquire().await?).await
+}
+
+/// Checks a chain once, then watches it, signs what is next and sends it, again and again.
+async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: CancellationToken) {
+    let mut tries = Tries::new("startup", shutdown.clone());
+    let ready = loop {
+        match tries
+            .step(startup::check(&worker.pool, &publisher, &worker.clock))
+            .await
+        {
+            Some(ready) => break ready,
+            None if tries.go_on() => {}
+            None => return,
+        }
+    };
+    let Worker { pool, clock, .. } = &worker;
+    let mut watching = Tries::new("watch", shutdown.clone());
+    let mut publishing = Tries::new("publish", shutdown.clone());
+    let mut broadcasting = Tries::new("broadcast", shutdown);
+    while watching.go_on() {
+        watching.step(watch::step(pool, &publisher, clock)).await;
+        publishing
+            .step(publish::step(pool, &publisher, &ready, clock))
+            .await;
+        broadcasting
+            .step(broadcast::step(pool, &publisher, clock))
+            .await;
+        watching.pause(worker.chain_poll).await;
+    }
+}
+
+/// Reads the gauges, and now and then throws away what need not be kept.
+async fn upkeep_loop(worker: Worker, shutdown: CancellationToken) {
+    let mut measuring = Tries::new("gauges", shutdown.clone());
+    let mut purging = Tries::new("purge", shutdown);
+    let mut purged_at: Option<Instant> = None;
+    while measuring.go_on() {
+        measuring.step(gauges::step(&worker.pool)).await;
+        if purged_at.is_none_or(|at| at.elapsed() >= PURGE_EVERY) {
+            purging.step(purge::step(&worker.pool)).await;
+            purged_at = Some(Instant::now());
+        }
+        measuring.pause(GAUGES_EVERY).await;
+    }
+}
+
+/// A step's tries: how often it failed in a row, and what was last said of it.
+struct Tries {
+    name: &'static str,
+    shutdown: CancellationToken,
+    failures: u32,
+    last_error: String,
+}
+
+impl Tries {
+    fn new(name: &'static str, shutdown: CancellationToken) -> Self {
+        metrics::counter!(telemetry::STEP_FAILURES, "step" => name).absolute(0);
+        Self {
+            name,
+            shutdown,
+            failures: 0,
+            last_error: String::new(),
+        }
+    }
+
+    /// Whether there is to be another step.
+    fn go_on(&self) -> bool {
+        !self.shutdown.is_cancelled()
+    }
+
+    /// Runs a step to its end. After a failure it is none, once the pause is over.
+    async fn step<T, E>(&mut self, step: impl Future<Output = Result<T, E>>) -> Option<T>
+    where
+        E: std::error::Error,
+    {
+        let start = Instant::now();
+        let done = step.await;
+        metrics::histogram!(telemetry::STEP_SECONDS, "step" => self.name).record(start.elapsed());
+        match done {
+            Ok(outcome) => {
+                if self.failures > 0 {
+                    tracing::info!(step = self.name, failures = self.failures, "works again");
+                }
+                self.failures = 0;
+                self.last_error.clear();
+                Some(outcome)
+            }
+            Err(error) => {
+                self.failed(&error);
+                self.pause(pause_after(self.failures)).await;
+                None
+            }
+        }
+    }
+
+    /// Counts a failure, and logs it unless it is the one that was logged last.
+    fn failed(&mut self, error: &dyn std::error::Error) {
+        metrics::counter!(telemetry::STEP_FAILURES, "step" => self.name).increment(1);
+        self.failures = self.failures.saturating_add(1);
+        let text = chain_of(error);
+        if text != self.last_error {
+            tracing::error!(step = self.name, error = text, "failed; it is tried again");
+            self.last_error = text;
+        }
+    }
+
+    /// Sleeps; false when the worker is to stop.
+    async fn pause(&self, time: Duration) -> bool {
+        timeout(time, self.shutdown.cancelled()).await.is_err()
+    }
+}
+
+fn pause_after(failures: u32) -> Duration {
+    let doubled = 2u32.saturating_pow(failures.saturating_sub(1));
+    FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE)
+}
+
+/// An error and what caused it, on one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
