@@ -150,7 +150,8 @@ impl Services {
         &self.chain.endpoint.rpc_url
     }
 
-    /// Whether this start began the chain at its genesis: nothing is deployed on it.
+    /// Whether this start began the chain at its genesis: nothing is deployed on it. `false` says
+    /// less: a start that was killed before it returned may have begun the chain unseen.
     #[must_use]
     pub fn chain_is_new(&self) -> bool {
         self.chain.endpoint.is_new

@@ -44,10 +44,6 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
         "request", request_id = %id.0, method = %method, route = path, traceparent = trace, key = tracing::field::Empty
     );
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "measures how long the request took"
-    )]
     let start = Instant::now();
     let answer = next.run(request).instrument(span.clone()).await;
     let mut response = render(answer, &id.0);

@@ -37,6 +37,12 @@ impl Fault {
 pub struct Problem {
     /// What went wrong.
     pub code: &'static Code,
+    // boxed, so that a `Result` with a problem is no larger than one with an answer
+    rest: Box<Rest>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Rest {
     detail: String,
     faults: Vec<Fault>,
     meta: Map<String, Value>,
@@ -48,13 +54,14 @@ impl Problem {
     /// A problem with a detail for people.
     pub fn new(code: &'static Code, detail: impl Into<String>) -> Self {
         let retry_after = (code.retryable && code.status != StatusCode::BAD_REQUEST).then_some(1);
+        let rest = Rest {
+            detail: detail.into(),
+            retry_after,
+            ..Rest::default()
+        };
         Self {
             code,
-            detail: detail.into(),
-            faults: Vec::new(),
-            meta: Map::new(),
-            retry_after,
-            allow: None,
+            rest: Box::new(rest),
         }
     }
 
@@ -78,19 +85,19 @@ impl Problem {
             ),
             _ => Self::new(several, format!("{total} faults")),
         };
-        problem.faults = faults;
+        problem.rest.faults = faults;
         problem
     }
 
     /// Adds a value that programs may want.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.meta.insert(name.to_owned(), value.into());
+        self.rest.meta.insert(name.to_owned(), value.into());
         self
     }
 
     /// The same with its pointers renamed, where `name` has a name for them.
     pub fn renamed(mut self, name: impl Fn(&str) -> Option<&'static str>) -> Self {
-        for fault in &mut self.faults {
+        for fault in &mut self.rest.faults {
             if let Some(pointer) = name(&fault.pointer) {
                 pointer.clone_into(&mut fault.pointer);
             }
@@ -100,28 +107,29 @@ impl Problem {
 
     /// Says when to come back.
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.rest.retry_after = Some(seconds);
         self
     }
 
     /// The document, as it answers the request with this id.
     pub fn document(&self, request_id: &str) -> Value {
         let mut errors: Vec<Value> = self
+            .rest
             .faults
             .iter()
             .map(|f| json!({"pointer": f.pointer, "code": f.code.name, "detail": f.detail}))
             .collect();
         if errors.is_empty() {
-            errors.push(json!({"pointer": "", "code": self.code.name, "detail": self.detail}));
+            errors.push(json!({"pointer": "", "code": self.code.name, "detail": self.rest.detail}));
         }
-        if !self.meta.is_empty() {
-            errors[0]["meta"] = Value::Object(self.meta.clone());
+        if !self.rest.meta.is_empty() {
+            errors[0]["meta"] = Value::Object(self.rest.meta.clone());
         }
         json!({
             "type": format!("/errors/{}", self.code.name),
             "title": self.code.title,
             "status": self.code.status.as_u16(),
-            "detail": self.detail,
+            "detail": self.rest.detail,
             "instance": format!("urn:counterfoil:request:{request_id}"),
             "code": self.code.name,
             "request_id": request_id,
@@ -140,7 +148,7 @@ impl Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.rest.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.code.status == StatusCode::UNAUTHORIZED {
@@ -149,7 +157,7 @@ impl Problem {
                 HeaderValue::from_static("Bearer realm=\"counterfoil\""),
             );
         }
-        if let Some(allow) = &self.allow {
+        if let Some(allow) = &self.rest.allow {
             headers.insert(header::ALLOW, allow.clone());
         }
         response
@@ -168,7 +176,7 @@ impl Problem {
             _ => return None,
         };
         let mut problem = Self::new(code, code.title);
-        problem.allow = response.headers().get(header::ALLOW).cloned();
+        problem.rest.allow = response.headers().get(header::ALLOW).cloned();
         Some(problem)
     }
 }

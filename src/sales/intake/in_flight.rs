@@ -35,10 +35,6 @@ impl InFlight {
     /// Takes the keys, in their order so that two slices cannot wait for each other, and waits for those
     /// that are taken, all in all at most [`limits::IN_FLIGHT_WAIT`].
     pub(super) async fn enter(&self, merchant: MerchantId, slots: BTreeSet<Slot>) -> Held {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a deadline for waiting, not a time that is kept"
-        )]
         let deadline = Instant::now() + limits::IN_FLIGHT_WAIT;
         let mut held = Held {
             table: self.clone(),

@@ -1,0 +1,184 @@
+//! What the tests stand on: a database of its own for each, a server in this process, and a client.
+
+mod client;
+mod database;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use counterfoil::clock::{Clock, Entropy};
+use counterfoil::database::DatabaseRole;
+use counterfoil::http::Site;
+use counterfoil::http::auth::Role;
+use counterfoil::http::keys::{self, Keys, NewKey};
+use counterfoil::ids::MerchantId;
+use counterfoil::sales::Sales;
+use counterfoil::sales::intake::Intake;
+use counterfoil::server::{self, Server};
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+pub(crate) use client::{Answer, Client, sale};
+pub(crate) use database::Database;
+
+/// The address customers are told, wherever the test's server really listens.
+pub(crate) const PUBLIC_URL: &str = "https://receipts.example";
+/// The origin that may call.
+pub(crate) const ORIGIN: &str = "https://shop.example";
+
+/// The local chain.
+#[expect(dead_code, reason = "for the tests of anchoring")]
+pub(crate) fn rpc_url() -> String {
+    std::env::var("RPC_URL").expect("RPC_URL: run the tests with `counterfoil with-services`")
+}
+
+/// A database, servers on it, and a merchant with an admin's key.
+pub(crate) struct App {
+    /// The first server.
+    pub(crate) server: Running,
+    /// The merchant.
+    pub(crate) merchant: MerchantId,
+    /// A client with its admin key.
+    pub(crate) admin: Client,
+    /// The database; dropped last.
+    pub(crate) db: Database,
+}
+
+impl App {
+    /// Everything fresh, by the machine's clock.
+    pub(crate) async fn start() -> Self {
+        let db = Database::create().await;
+        let server = Running::start(&db, Clock::system()).await;
+        let merchant = merchant(&db, "live").await;
+        let key = key(&db, merchant, Role::Admin, None).await;
+        let admin = Client::new(&server.url, Some(&key));
+        Self {
+            server,
+            merchant,
+            admin,
+            db,
+        }
+    }
+
+    /// Another merchant, and a client with its admin key.
+    pub(crate) async fn stranger(&self) -> (MerchantId, Client) {
+        let stranger = merchant(&self.db, "live").await;
+        let key = key(&self.db, stranger, Role::Admin, None).await;
+        (stranger, self.admin.with_key(Some(&key)))
+    }
+}
+
+/// A server in this process; it stops when dropped.
+pub(crate) struct Running {
+    /// Where it listens.
+    pub(crate) url: String,
+    /// Its connections, as the API's role.
+    pub(crate) pool: PgPool,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<std::io::Result<()>>,
+    writes: TaskTracker,
+}
+
+impl Running {
+    /// A server on a free port of this machine.
+    pub(crate) async fn start(db: &Database, clock: Clock) -> Self {
+        let pool = db.pool(DatabaseRole::Api);
+        let entropy = Entropy::system();
+        let writes = TaskTracker::new();
+        let site = Site {
+            public_url: Arc::from(PUBLIC_URL),
+            pending_max_age: 7,
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
+        let sales = Sales {
+            intake: Intake::new(pool.clone(), clock.clone(), entropy, writes.clone()),
+            keys: Keys::new(pool.clone(), clock),
+            pool: pool.clone(),
+            site,
+        };
+        let cors_origins = vec![HeaderValue::from_static(ORIGIN)];
+        let router = server::router(Server {
+            sales,
+            first_version: true,
+            cors_origins,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(server::serve(listener, router, shutdown));
+        Self {
+            url,
+            pool,
+            stop: Some(stop),
+            task,
+            writes,
+        }
+    }
+
+    /// Tells it to stop, as a signal does, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        self.task
+            .await
+            .expect("the server ended")
+            .expect("the listener held");
+        self.writes.close();
+        self.writes.wait().await;
+    }
+}
+
+/// A new merchant; `mode` is `live` or `test`.
+pub(crate) async fn merchant(db: &Database, mode: &str) -> MerchantId {
+    let id = MerchantId::new(&Clock::system(), &Entropy::system());
+    sqlx::query("insert into merchant (merchant_id, legal_name, mode, created_at) values ($1, 'Shop', $2, now())")
+        .bind(id.0)
+        .bind(mode)
+        .execute(&db.owner)
+        .await
+        .expect("a merchant");
+    id
+}
+
+/// A new key's text.
+pub(crate) async fn key(
+    db: &Database,
+    merchant: MerchantId,
+    role: Role,
+    expires_at: Option<OffsetDateTime>,
+) -> String {
+    let new = NewKey {
+        merchant,
+        role,
+        label: "test",
+        expires_at,
+    };
+    let mut owner = db.owner.acquire().await.expect("a connection");
+    let made = keys::create(&mut owner, &Clock::system(), &Entropy::system(), &new).await;
+    let (_, text) = made.expect("a key").expect("the merchant exists");
+    text.expose_secret().to_owned()
+}
+
+/// Tries `step` until it gives a value, at most ten seconds: for what happens on its own in a moment.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    step: impl Fn() -> F,
+) -> T {
+    for _ in 0..500 {
+        if let Some(value) = step().await {
+            return value;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("did not happen within 10 s: {what}");
+}
