@@ -22,21 +22,39 @@ pub(super) async fn publishers(config: &Config) -> anyhow::Result<Vec<Publisher>
     }
     let args = &config.chain;
     let (Some(rpc_url), Some(signer)) = (&args.rpc_url, signer(args)?) else {
-        let missing = if args.rpc_url.is_none() { "RPC_URL" } else { "COUNTERFOIL_PUBLISHER_KEY" };
-        tracing::warn!(missing, "batches are sealed but not anchored by this process");
+        let missing = if args.rpc_url.is_none() {
+            "RPC_URL"
+        } else {
+            "COUNTERFOIL_PUBLISHER_KEY"
+        };
+        tracing::warn!(
+            missing,
+            "batches are sealed but not anchored by this process"
+        );
         return Ok(Vec::new());
     };
-    let registry = args.registry.as_deref().map(str::parse::<Caip10>).transpose();
+    let registry = args
+        .registry
+        .as_deref()
+        .map(str::parse::<Caip10>)
+        .transpose();
     let registry = registry.context("COUNTERFOIL_REGISTRY is no account such as eip155:1:0x…")?;
     let mut db = database::connect(&config.database.database_url).await?;
     let Some(chain_id) = chain_id(&mut db, registry).await? else {
-        tracing::error!("no registry is pinned, so nothing is sealed or anchored: run `counterfoil registry deploy` and start again");
+        tracing::error!(
+            "no registry is pinned, so nothing is sealed or anchored: run `counterfoil registry deploy` and start again"
+        );
         return Ok(Vec::new());
     };
     signer.check_for(chain_id.cast_unsigned())?;
     let chain = Chain::new(rpc_url)?;
     tracing::info!(chain_id, rpc = chain.host(), "anchoring");
-    Ok(vec![Publisher { chain, chain_id, registry, signer }])
+    Ok(vec![Publisher {
+        chain,
+        chain_id,
+        registry,
+        signer,
+    }])
 }
 
 /// The chain of the configured registry, or of the one that is pinned; none where none is.
@@ -47,7 +65,9 @@ async fn chain_id(db: &mut PgConnection, registry: Option<Caip10>) -> anyhow::Re
     match chains::current(db).await?.as_slice() {
         [] => Ok(None),
         [only] => Ok(Some(*only)),
-        several => bail!("registries are pinned on the chains {several:?}; COUNTERFOIL_REGISTRY must name one"),
+        several => bail!(
+            "registries are pinned on the chains {several:?}; COUNTERFOIL_REGISTRY must name one"
+        ),
     }
 }
 

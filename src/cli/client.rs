@@ -98,14 +98,21 @@ impl Api {
         if response.status() != StatusCode::OK {
             return Err(Refusal::read(response).await.into());
         }
-        Ok(response.bytes().await.context("the answer broke off")?.to_vec())
+        Ok(response
+            .bytes()
+            .await
+            .context("the answer broke off")?
+            .to_vec())
     }
 
     /// The same, read as JSON.
     ///
     /// # Errors
     /// As [`Api::get`], or when the answer has another shape.
-    pub(super) async fn get_json<T: DeserializeOwned>(&self, segments: &[&str]) -> anyhow::Result<T> {
+    pub(super) async fn get_json<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+    ) -> anyhow::Result<T> {
         let body = self.get(segments).await?;
         serde_json::from_slice(&body).context("the answer is not one of Counterfoil's")
     }
@@ -136,8 +143,6 @@ pub(super) struct ProblemBody {
     pub(super) detail: String,
     /// What the server's log calls it.
     pub(super) request_id: String,
-    /// Whether the same may succeed later.
-    pub(super) retryable: bool,
     /// Each fault.
     #[serde(default)]
     pub(super) errors: Vec<FaultBody>,
@@ -158,11 +163,24 @@ impl Refusal {
     /// The error that an answer is, whoever gave it.
     pub(super) async fn read(response: Response) -> Self {
         let status = response.status();
-        let retry_after =
-            response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let body = response.bytes().await.unwrap_or_default();
         match serde_json::from_slice::<ProblemBody>(&body) {
-            Ok(ProblemBody { code, detail, request_id, .. }) => Self { status, code, detail, request_id, retry_after },
+            Ok(ProblemBody {
+                code,
+                detail,
+                request_id,
+                ..
+            }) => Self {
+                status,
+                code,
+                detail,
+                request_id,
+                retry_after,
+            },
             Err(_) => Self {
                 status,
                 code: "unknown".to_owned(),
@@ -180,14 +198,22 @@ mod tests {
 
     #[test]
     fn every_order_id_makes_one_path_segment() {
-        let api = |base: &str| Api::new(base.parse().unwrap(), &SecretString::from("cf_test_0")).unwrap();
+        let api =
+            |base: &str| Api::new(base.parse().unwrap(), &SecretString::from("cf_test_0")).unwrap();
         for (base, order, path) in [
             ("http://h:1", "A-1", "/v1/orders/A-1/proof"),
-            ("http://h:1/", "a/b?c#d%2F", "/v1/orders/a%2Fb%3Fc%23d%252F/proof"),
+            (
+                "http://h:1/",
+                "a/b?c#d%2F",
+                "/v1/orders/a%2Fb%3Fc%23d%252F/proof",
+            ),
             ("http://h:1/pay/", "..a", "/pay/v1/orders/..a/proof"),
         ] {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let request = api(base).request(Method::GET, &["v1", "orders", order, "proof"]).build().unwrap();
+            crate::chain::install_tls();
+            let request = api(base)
+                .request(Method::GET, &["v1", "orders", order, "proof"])
+                .build()
+                .unwrap();
             assert_eq!(request.url().path(), path);
         }
     }

@@ -18,7 +18,6 @@ use crate::telemetry;
 ///
 /// Example: counterfoil dev --data-dir ./shop --interval 2s --ready-file ./shop/ready.json
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct DevArgs {
     /// Where everything is kept
     #[arg(long, default_value = ".counterfoil")]
@@ -39,7 +38,7 @@ pub(super) struct DevArgs {
 }
 
 pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
-    telemetry::init_logs(LogFormat::Text, "info");
+    telemetry::init_logs(LogFormat::Text, "info,sqlx=warn");
     let stop = signals::until_told_to_stop()?;
     if let Some(file) = &args.ready_file {
         Ready::remove(file)?;
@@ -67,14 +66,27 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
 
 /// Where to look and what to try.
 fn describe(installation: &Installation) -> String {
-    let Ready { api_url, database_url, chains, merchant_id, api_key, .. } = &installation.ready;
+    let Ready {
+        api_url,
+        database_url,
+        chains,
+        merchant_id,
+        api_key,
+        ..
+    } = &installation.ready;
     let mut text = format!(
         "\nready\n  API         {api_url}\n  documents   {api_url}/docs and {api_url}/redoc\n  \
          merchant    {merchant_id}\n  key         {api_key}\n  database    {database_url}\n"
     );
     for chain in chains {
-        text.push_str(&format!("  chain       {} ({})\n  registry    {}\n", chain.rpc_url, chain.name, chain.registry));
+        text.push_str(&format!(
+            "  chain       {} ({})\n  registry    {}\n",
+            chain.rpc_url, chain.name, chain.registry
+        ));
     }
-    text.push_str(&format!("  data        {}\n", installation.data_dir().display()));
+    text.push_str(&format!(
+        "  data        {}\n",
+        installation.data_dir().display()
+    ));
     text
 }

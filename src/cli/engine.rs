@@ -68,12 +68,18 @@ impl Engine {
             Role::Worker | Role::All => Some(worker(config, publishers)?),
         };
         let listener = bind(config.metrics_listen, "the metrics").await?;
-        Ok(Self { api, worker, metrics: (listener, server::metrics_router(metrics)) })
+        Ok(Self {
+            api,
+            worker,
+            metrics: (listener, server::metrics_router(metrics)),
+        })
     }
 
     /// Where the HTTP interface listens, if it does.
     pub(super) fn api_address(&self) -> Option<SocketAddr> {
-        self.api.as_ref().and_then(|api| api.listener.local_addr().ok())
+        self.api
+            .as_ref()
+            .and_then(|api| api.listener.local_addr().ok())
     }
 
     /// Serves until `stop` is cancelled; then requests in hand are finished, their writes waited for and
@@ -87,7 +93,11 @@ impl Engine {
         let api = serve_api(self.api, stop.clone());
         let work = work(self.worker, stop.clone());
         // whatever ends first ends the others
-        let (metrics, api, ()) = tokio::join!(ending(metrics, &stop), ending(api, &stop), ending(work, &stop));
+        let (metrics, api, ()) = tokio::join!(
+            ending(metrics, &stop),
+            ending(api, &stop),
+            ending(work, &stop)
+        );
         metrics.context("the metrics are not served any more")?;
         api.context("the interface is not served any more")
     }
@@ -108,7 +118,12 @@ async fn work(worker: Option<Worker>, stop: CancellationToken) {
 }
 
 async fn serve_api(api: Option<Api>, stop: CancellationToken) -> std::io::Result<()> {
-    let Some(Api { listener, router, writes }) = api else {
+    let Some(Api {
+        listener,
+        router,
+        writes,
+    }) = api
+    else {
         stop.cancelled().await;
         return Ok(());
     };
@@ -131,7 +146,11 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) -> std::io::Result
 
 fn worker(config: &Config, publishers: Vec<Publisher>) -> anyhow::Result<Worker> {
     Ok(Worker {
-        pool: database::pool(&config.database.database_url, DatabaseRole::Worker, WORKER_CONNECTIONS)?,
+        pool: database::pool(
+            &config.database.database_url,
+            DatabaseRole::Worker,
+            WORKER_CONNECTIONS,
+        )?,
         clock: Clock::system(),
         entropy: Entropy::system(),
         batch_interval: config.batch_interval,
@@ -146,7 +165,12 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
     let listener = bind(config.http.listen, "the interface").await?;
     let address = listener.local_addr()?;
     let writes = TaskTracker::new();
-    let cors_origins = config.http.cors_origins.iter().map(|origin| origin_of(origin)).collect::<anyhow::Result<_>>()?;
+    let cors_origins = config
+        .http
+        .cors_origins
+        .iter()
+        .map(|origin| origin_of(origin))
+        .collect::<anyhow::Result<_>>()?;
     let server = Server {
         sales: sales(
             &config.database.database_url,
@@ -157,7 +181,11 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
         first_version: config.http.first_version,
         cors_origins,
     };
-    Ok(Api { listener, router: server::router(server), writes })
+    Ok(Api {
+        listener,
+        router: server::router(server),
+        writes,
+    })
 }
 
 /// The installation as handlers know it.
@@ -167,7 +195,12 @@ fn site(config: &Config, address: SocketAddr) -> Site {
         None => format!("http://{address}").into(),
     };
     let (clock, entropy) = (Clock::system(), Entropy::system());
-    Site { public_url, pending_max_age: config.batch_interval.as_secs(), clock, entropy }
+    Site {
+        public_url,
+        pending_max_age: config.batch_interval.as_secs(),
+        clock,
+        entropy,
+    }
 }
 
 /// What the routes of sales and receipts share.
@@ -182,7 +215,12 @@ pub(super) fn sales(
 ) -> Result<Sales, DatabaseError> {
     let pool = database::pool(database, DatabaseRole::Api, connections)?;
     Ok(Sales {
-        intake: Intake::new(pool.clone(), site.clock.clone(), site.entropy.clone(), writes),
+        intake: Intake::new(
+            pool.clone(),
+            site.clock.clone(),
+            site.entropy.clone(),
+            writes,
+        ),
         keys: Keys::new(pool.clone(), site.clock.clone()),
         site,
         pool,
@@ -191,13 +229,20 @@ pub(super) fn sales(
 
 fn origin_of(text: &str) -> anyhow::Result<HeaderValue> {
     let origin = text.trim();
-    let exact = origin.split_once("://").is_some_and(|(_, host)| !host.is_empty() && !host.contains(['/', '*']));
-    anyhow::ensure!(exact, "{origin:?} is no origin such as https://shop.example; none may be a pattern");
+    let exact = origin
+        .split_once("://")
+        .is_some_and(|(_, host)| !host.is_empty() && !host.contains(['/', '*']));
+    anyhow::ensure!(
+        exact,
+        "{origin:?} is no origin such as https://shop.example; none may be a pattern"
+    );
     HeaderValue::from_str(origin).with_context(|| format!("{origin:?} is no origin"))
 }
 
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{what} cannot listen on {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{what} cannot listen on {address}"))
 }
 
 #[cfg(test)]

@@ -35,10 +35,13 @@ const ROWS: i64 = 500;
 ///
 /// Example: counterfoil export --batch 1 --out batch-1.json
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ExportArgs {
     /// The batch's number
-    #[arg(long, required_unless_present = "merchant", conflicts_with = "merchant")]
+    #[arg(
+        long,
+        required_unless_present = "merchant",
+        conflicts_with = "merchant"
+    )]
     batch: Option<i64>,
     /// The merchant, mer_…
     #[arg(long)]
@@ -75,27 +78,50 @@ impl Output {
     fn create(path: Option<PathBuf>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             let writer: Box<dyn Write> = Box::new(std::io::stdout());
-            return Ok(Self { writer: BufWriter::new(writer), unfinished: None });
+            return Ok(Self {
+                writer: BufWriter::new(writer),
+                unfinished: None,
+            });
         };
         let unfinished = path.with_added_extension("unfinished");
-        let file = File::create(&unfinished).with_context(|| format!("{} cannot be written", unfinished.display()))?;
+        let file = File::create(&unfinished)
+            .with_context(|| format!("{} cannot be written", unfinished.display()))?;
         let writer: Box<dyn Write> = Box::new(file);
-        Ok(Self { writer: BufWriter::new(writer), unfinished: Some((unfinished, path)) })
+        Ok(Self {
+            writer: BufWriter::new(writer),
+            unfinished: Some((unfinished, path)),
+        })
     }
 
     fn finish(mut self) -> anyhow::Result<()> {
-        self.writer.flush().context("the export cannot be written")?;
+        self.writer
+            .flush()
+            .context("the export cannot be written")?;
         match self.unfinished {
-            Some((from, to)) => std::fs::rename(&from, &to).with_context(|| format!("{} cannot be written", to.display())),
+            Some((from, to)) => std::fs::rename(&from, &to)
+                .with_context(|| format!("{} cannot be written", to.display())),
             None => Ok(()),
         }
     }
 }
 
-async fn export_batch(db: &mut PgConnection, batch: i64, out: &mut impl Write) -> anyhow::Result<()> {
-    let stored = batches::load(db, batch).await?.with_context(|| format!("there is no batch {batch}"))?;
-    let root = stored.file.check().with_context(|| format!("the stored batch {batch} is damaged"))?;
-    anyhow::ensure!(root == stored.root, "the stored batch {batch} is damaged: it gives the root {}", hex::encode(&root));
+async fn export_batch(
+    db: &mut PgConnection,
+    batch: i64,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let stored = batches::load(db, batch)
+        .await?
+        .with_context(|| format!("there is no batch {batch}"))?;
+    let root = stored
+        .file
+        .check()
+        .with_context(|| format!("the stored batch {batch} is damaged"))?;
+    anyhow::ensure!(
+        root == stored.root,
+        "the stored batch {batch} is damaged: it gives the root {}",
+        hex::encode(&root)
+    );
     writeln!(out, "{}", stored.file.to_json())?;
     Ok(())
 }
@@ -107,23 +133,39 @@ async fn export_merchant(
     merchant: MerchantId,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let known = sqlx::query_scalar!("select next_seq from merchant where merchant_id = $1", merchant.0);
-    known.fetch_optional(&mut *db).await?.with_context(|| format!("there is no merchant {merchant}"))?;
+    let known = sqlx::query_scalar!(
+        "select next_seq from merchant where merchant_id = $1",
+        merchant.0
+    );
+    known
+        .fetch_optional(&mut *db)
+        .await?
+        .with_context(|| format!("there is no merchant {merchant}"))?;
     let mut after = 0;
     loop {
         let rows = rows_after(db, merchant, after).await?;
-        let Some(last) = rows.last() else { return Ok(()) };
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
         after = last.seq;
         for row in &rows {
             let issued = issue(sales, row).await.map_err(|problem| {
-                anyhow::anyhow!("sale {} of the merchant cannot be shown: {}", row.seq, problem.code.title)
+                anyhow::anyhow!(
+                    "sale {} of the merchant cannot be shown: {}",
+                    row.seq,
+                    problem.code.title
+                )
             })?;
             writeln!(out, "{}", issued.receipt.to_json())?;
         }
     }
 }
 
-async fn rows_after(db: &mut PgConnection, merchant: MerchantId, seq: i64) -> Result<Vec<StoredSale>, sqlx::Error> {
+async fn rows_after(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    seq: i64,
+) -> Result<Vec<StoredSale>, sqlx::Error> {
     sqlx::query_as!(
         StoredSale,
         "select merchant_id, sale_id, seq, order_id, kind, refers_to, customer, currency, amount_minor,
@@ -139,6 +181,16 @@ async fn rows_after(db: &mut PgConnection, merchant: MerchantId, seq: i64) -> Re
 
 /// What receipts are issued from; no address stands in them.
 fn sales(database: &DatabaseArgs) -> anyhow::Result<Sales> {
-    let site = Site { public_url: "".into(), pending_max_age: 0, clock: Clock::system(), entropy: Entropy::system() };
-    Ok(engine::sales(&database.database_url, CONNECTIONS, site, TaskTracker::new())?)
+    let site = Site {
+        public_url: "".into(),
+        pending_max_age: 0,
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+    };
+    Ok(engine::sales(
+        &database.database_url,
+        CONNECTIONS,
+        site,
+        TaskTracker::new(),
+    )?)
 }

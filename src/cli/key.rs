@@ -89,13 +89,24 @@ pub(super) async fn run(args: KeyArgs) -> anyhow::Result<ExitCode> {
 async fn create(new: &NewKeyArgs) -> anyhow::Result<()> {
     let clock = Clock::system();
     let expires_at = match new.expires_in {
-        Some(time) => Some(clock.now().checked_add(time.try_into()?).context("--expires-in is too far ahead")?),
+        Some(time) => Some(
+            clock
+                .now()
+                .checked_add(time.try_into()?)
+                .context("--expires-in is too far ahead")?,
+        ),
         None => None,
     };
     let mut db = database::connect(&new.database.database_url).await?;
-    let key = NewKey { merchant: new.merchant, role: new.role, label: &new.label, expires_at };
+    let key = NewKey {
+        merchant: new.merchant,
+        role: new.role,
+        label: &new.label,
+        expires_at,
+    };
     let made = keys::create(&mut db, &clock, &Entropy::system(), &key).await?;
-    let (id, secret) = made.context("there is no such merchant; counterfoil merchant list names them")?;
+    let (id, secret) =
+        made.context("there is no such merchant; counterfoil merchant list names them")?;
     writeln!(std::io::stdout(), "{}", secret.expose_secret())?;
     eprintln!("{id}: this is the only time the key is shown");
     Ok(())
@@ -116,7 +127,14 @@ async fn list(db: &mut PgConnection, merchant: Option<MerchantId>) -> anyhow::Re
             (None, Some(at)) => format!("until {}", rfc3339_ms(at)),
             (None, None) => "for ever".to_owned(),
         };
-        writeln!(out, "{}  {}  {}  {state}  {}", KeyId(key.key_id), MerchantId(key.merchant_id), key.role, key.label)?;
+        writeln!(
+            out,
+            "{}  {}  {}  {state}  {}",
+            KeyId(key.key_id),
+            MerchantId(key.merchant_id),
+            key.role,
+            key.label
+        )?;
     }
     Ok(())
 }
@@ -132,6 +150,9 @@ async fn revoke(db: &mut PgConnection, key: KeyId) -> anyhow::Result<()> {
     if revoked.rows_affected() == 0 {
         bail!("there is no key {key}; counterfoil key list names them");
     }
-    eprintln!("revoked; servers stop taking it within {} seconds", limits::KEY_CACHE_TIME.as_secs() + 1);
+    eprintln!(
+        "revoked; servers stop taking it within {} seconds",
+        limits::KEY_CACHE_TIME.as_secs() + 1
+    );
     Ok(())
 }

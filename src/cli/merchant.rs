@@ -47,10 +47,15 @@ enum Action {
 
 pub(super) async fn run(args: MerchantArgs) -> anyhow::Result<ExitCode> {
     match args.action {
-        Action::Create { name, test, database } => {
+        Action::Create {
+            name,
+            test,
+            database,
+        } => {
             let mut db = database::connect(&database.database_url).await?;
             let mode = if test { Mode::Test } else { Mode::Live };
-            let merchant = create(&mut db, &Clock::system(), &Entropy::system(), &name, mode).await?;
+            let merchant =
+                create(&mut db, &Clock::system(), &Entropy::system(), &name, mode).await?;
             writeln!(std::io::stdout(), "{merchant}")?;
             eprintln!("next: counterfoil key create --merchant {merchant} --role admin");
         }
@@ -74,7 +79,10 @@ pub(super) async fn create(
     mode: Mode,
 ) -> anyhow::Result<MerchantId> {
     let chars = name.chars().count();
-    ensure!((1..=NAME_CHARS).contains(&chars) && !name.contains('\0'), "a legal name has 1 to {NAME_CHARS} characters");
+    ensure!(
+        (1..=NAME_CHARS).contains(&chars) && !name.contains('\0'),
+        "a legal name has 1 to {NAME_CHARS} characters"
+    );
     let merchant = MerchantId::new(clock, entropy);
     sqlx::query!(
         "insert into merchant (merchant_id, legal_name, mode, created_at) values ($1, $2, $3, $4)",
@@ -89,12 +97,19 @@ pub(super) async fn create(
 }
 
 async fn list(db: &mut PgConnection) -> anyhow::Result<()> {
-    let merchants = sqlx::query!("select merchant_id, mode, legal_name from merchant order by merchant_id")
-        .fetch_all(db)
-        .await?;
+    let merchants =
+        sqlx::query!("select merchant_id, mode, legal_name from merchant order by merchant_id")
+            .fetch_all(db)
+            .await?;
     let mut out = std::io::stdout().lock();
     for merchant in merchants {
-        writeln!(out, "{}  {}  {}", MerchantId(merchant.merchant_id), merchant.mode, merchant.legal_name)?;
+        writeln!(
+            out,
+            "{}  {}  {}",
+            MerchantId(merchant.merchant_id),
+            merchant.mode,
+            merchant.legal_name
+        )?;
     }
     Ok(())
 }

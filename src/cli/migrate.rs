@@ -14,7 +14,6 @@ use crate::database;
 ///
 /// Example: DATABASE_URL=postgres://owner@localhost/counterfoil counterfoil migrate
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct MigrateArgs {
     #[command(flatten)]
     database: DatabaseArgs,

@@ -10,7 +10,7 @@
 
 mod anchoring;
 mod client;
-//mod demo;
+mod demo;
 mod dev;
 mod engine;
 mod export;
@@ -37,7 +37,12 @@ const USAGE: u8 = 64;
 
 /// Records a shop's sales and anchors them on a chain, so that anyone can check a receipt.
 #[derive(Parser)]
-#[command(name = "counterfoil", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "counterfoil",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -45,7 +50,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    //Demo(demo::DemoArgs),
+    Demo(demo::DemoArgs),
     Dev(dev::DevArgs),
     WithServices(services::ServicesArgs),
     Serve(serve::ServeArgs),
@@ -83,7 +88,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        //Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Dev(args) => dev::run(args).await,
         Command::WithServices(args) => services::run(args).await,
         Command::Serve(args) => serve::run(args).await,

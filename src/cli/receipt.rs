@@ -17,7 +17,6 @@ use super::client::ApiArgs;
 ///
 /// Example: counterfoil receipt A-1001 > receipt.json; counterfoil verify receipt.json --rpc …
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ReceiptArgs {
     /// The order id
     order_id: String,
@@ -37,7 +36,9 @@ struct Proof {
 
 pub(super) async fn run(args: ReceiptArgs) -> anyhow::Result<ExitCode> {
     let api = args.api.client()?;
-    let proof: Proof = api.get_json(&["v1", "orders", &args.order_id, "proof"]).await?;
+    let proof: Proof = api
+        .get_json(&["v1", "orders", &args.order_id, "proof"])
+        .await?;
     let file = api.get(&["v1", "receipts", &proof.sale_id]).await?;
     let mut out = std::io::stdout().lock();
     if args.explorer {
@@ -58,14 +59,24 @@ fn explorer_text(receipt: &Receipt) -> anyhow::Result<String> {
     };
     let fields = fields(receipt)?;
     let tuple: Vec<&str> = fields.iter().map(|(_, value)| value.as_str()).collect();
-    let proof: Vec<String> = receipt.proof.iter().map(|sibling| counterfoil_proofs::hex::encode(sibling)).collect();
+    let proof: Vec<String> = receipt
+        .proof
+        .iter()
+        .map(|sibling| counterfoil_proofs::hex::encode(sibling))
+        .collect();
     let mut text = String::new();
     for anchor in &receipt.anchors {
         text.push_str(&where_to_look(anchor));
     }
     text.push_str(&format!("\nbatch (uint64)\n{}\n", batch.id));
-    text.push_str(&format!("\nsale (tuple)\n{}\n", serde_json::to_string(&tuple)?));
-    text.push_str(&format!("\nproof (bytes32[])\n{}\n", serde_json::to_string(&proof)?));
+    text.push_str(&format!(
+        "\nsale (tuple)\n{}\n",
+        serde_json::to_string(&tuple)?
+    ));
+    text.push_str(&format!(
+        "\nproof (bytes32[])\n{}\n",
+        serde_json::to_string(&proof)?
+    ));
     text.push_str("\nsale, field by field\n");
     for (name, value) in fields {
         text.push_str(&format!("{name} {value}\n"));
@@ -75,18 +86,40 @@ fn explorer_text(receipt: &Receipt) -> anyhow::Result<String> {
 }
 
 fn where_to_look(anchor: &Anchor) -> String {
-    let Anchor { registry, state, explorer_url, .. } = anchor;
+    let Anchor {
+        registry,
+        state,
+        explorer_url,
+        ..
+    } = anchor;
     let address = counterfoil_proofs::hex::encode(&registry.address);
-    let link = explorer_url.as_deref().and_then(|url| url.split_once("/tx/"));
-    let link = link.map(|(site, _)| format!("{site}/address/{address}#readContract\n")).unwrap_or_default();
-    format!("registry {address} on chain {} ({state})\n{link}function verifySale\n", registry.chain_id)
+    let link = explorer_url
+        .as_deref()
+        .and_then(|url| url.split_once("/tx/"));
+    let link = link
+        .map(|(site, _)| format!("{site}/address/{address}#readContract\n"))
+        .unwrap_or_default();
+    format!(
+        "registry {address} on chain {} ({state})\n{link}function verifySale\n",
+        registry.chain_id
+    )
 }
 
 /// The fields of the struct in its order, as a receipt writes them.
 fn fields(receipt: &Receipt) -> anyhow::Result<Vec<(&'static str, String)>> {
     const NAMES: [&str; 12] = [
-        "merchant", "sale", "seq", "orderId", "kind", "refersTo", "customer", "currency", "amount", "recordedAt",
-        "details", "salt",
+        "merchant",
+        "sale",
+        "seq",
+        "orderId",
+        "kind",
+        "refersTo",
+        "customer",
+        "currency",
+        "amount",
+        "recordedAt",
+        "details",
+        "salt",
     ];
     let sale = serde_json::to_value(&receipt.sale)?;
     NAMES

@@ -18,7 +18,6 @@ use crate::{database, telemetry};
 ///
 /// Example: DATABASE_URL=postgres://… RPC_URL=https://… counterfoil serve --role worker
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: Config,
@@ -26,7 +25,7 @@ pub(super) struct ServeArgs {
 
 pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.config;
-    telemetry::init_logs(config.log_format, "info");
+    telemetry::init_logs(config.log_format, "info,sqlx=warn");
     let metrics = telemetry::init_metrics().context("the metrics cannot be set up")?;
     let stop = signals::until_told_to_stop()?;
     if config.migrate {

@@ -26,7 +26,6 @@ const SIGNALLED: i32 = 128;
 ///
 /// Example: counterfoil with-services -- cargo nextest run
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ServicesArgs {
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -56,7 +55,11 @@ pub(super) async fn run(args: ServicesArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs the command to its end; signals are its to answer meanwhile.
-async fn run_beside(services: &Services, command: &[OsString], signals: &mut Signals) -> anyhow::Result<ExitStatus> {
+async fn run_beside(
+    services: &Services,
+    command: &[OsString],
+    signals: &mut Signals,
+) -> anyhow::Result<ExitStatus> {
     let (program, arguments) = command.split_first().context("a command is needed")?;
     let mut command = Command::new(program);
     command
@@ -67,7 +70,9 @@ async fn run_beside(services: &Services, command: &[OsString], signals: &mut Sig
         Some(url) => command.env("REDIS_URL", url),
         None => command.env_remove("REDIS_URL"),
     };
-    let mut child = command.spawn().with_context(|| format!("{} cannot be started", program.display()))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{} cannot be started", program.display()))?;
     loop {
         tokio::select! {
             status = child.wait() => return status.context("the command cannot be waited for"),
@@ -81,7 +86,10 @@ fn pass_on(child: &Child, signal: Signal) {
         // the terminal has sent it to the command too
         return;
     }
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // it may have ended this moment
         let _ = kill_process(pid, signal);
@@ -114,6 +122,9 @@ impl Signals {
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or(status.signal().map(|signal| SIGNALLED + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or(status.signal().map(|signal| SIGNALLED + signal))
+        .unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

@@ -49,7 +49,12 @@ struct Raw {
 impl<R: AsyncBufRead + Unpin> Lines<R> {
     /// The lines of `source`, of at most `max_bytes` each.
     pub(super) fn new(source: R, max_bytes: usize) -> Self {
-        Self { source, max_bytes, number: 0, bytes_read: 0 }
+        Self {
+            source,
+            max_bytes,
+            number: 0,
+            bytes_read: 0,
+        }
     }
 
     /// How much of the file is behind us.
@@ -83,7 +88,11 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
     }
 
     async fn raw(&mut self) -> std::io::Result<Option<Raw>> {
-        let mut raw = Raw { bytes: Vec::new(), length: 0, is_ended: false };
+        let mut raw = Raw {
+            bytes: Vec::new(),
+            length: 0,
+            is_ended: false,
+        };
         loop {
             let buffer = self.source.fill_buf().await?;
             if buffer.is_empty() {
@@ -108,7 +117,10 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
 /// The text of a line that is a JSON object; otherwise what it is.
 fn read(raw: Raw, max_bytes: usize) -> Result<String, String> {
     if raw.length > max_bytes {
-        return Err(format!("{} bytes long; a line has at most {max_bytes}", raw.length));
+        return Err(format!(
+            "{} bytes long; a line has at most {max_bytes}",
+            raw.length
+        ));
     }
     let text = String::from_utf8(raw.bytes)
         .map_err(|error| format!("not UTF-8 after {} bytes", error.utf8_error().valid_up_to()))?;
@@ -147,9 +159,19 @@ mod tests {
     async fn objects_go_through_unchanged() {
         let file = "\u{feff}{\"a\":1.50}\r\n\n \t\r\n  {\"b\" : \"ö\\u0000\"} \n{}";
         let found = lines(file.as_bytes()).await;
-        let texts: Vec<_> = found.into_iter().map(|(number, line)| (number, line.unwrap())).collect();
-        let expected = [(1, "{\"a\":1.50}"), (4, "  {\"b\" : \"ö\\u0000\"} "), (5, "{}")];
-        assert_eq!(texts, expected.map(|(number, text)| (number, text.to_owned())));
+        let texts: Vec<_> = found
+            .into_iter()
+            .map(|(number, line)| (number, line.unwrap()))
+            .collect();
+        let expected = [
+            (1, "{\"a\":1.50}"),
+            (4, "  {\"b\" : \"ö\\u0000\"} "),
+            (5, "{}"),
+        ];
+        assert_eq!(
+            texts,
+            expected.map(|(number, text)| (number, text.to_owned()))
+        );
     }
 
     #[tokio::test]
@@ -167,7 +189,11 @@ mod tests {
         ];
         for (line, why) in cases {
             let found = lines(&[b"{}\n", line, b"\n{}\n"].concat()).await;
-            let expected = [(1, Ok("{}".to_owned())), (2, Err(why.to_owned())), (3, Ok("{}".to_owned()))];
+            let expected = [
+                (1, Ok("{}".to_owned())),
+                (2, Err(why.to_owned())),
+                (3, Ok("{}".to_owned())),
+            ];
             assert_eq!(found, expected, "{}", String::from_utf8_lossy(line));
         }
     }
@@ -176,7 +202,10 @@ mod tests {
     async fn a_truncated_file_is_called_that() {
         let found = lines(b"{}\n{\"a\":\"tw").await;
         assert_eq!(found.len(), 2);
-        assert!(found[1].1.as_ref().unwrap_err().contains("truncated"), "{found:?}");
+        assert!(
+            found[1].1.as_ref().unwrap_err().contains("truncated"),
+            "{found:?}"
+        );
         assert_eq!(lines(b"").await, []);
         assert_eq!(lines(b"\n\n").await, []);
     }

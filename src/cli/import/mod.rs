@@ -39,7 +39,6 @@ const READ_BYTES: usize = 256 * 1024;
 ///
 /// Example: COUNTERFOIL_KEY=cf_test_… counterfoil import sales.jsonl --url http://127.0.0.1:8080
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct ImportArgs {
     /// The file; - for standard input
     file: PathBuf,
@@ -66,19 +65,31 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let mut tally = Tally::default();
     let ended = send_all(Lines::new(source, BATCH_BYTES), &upload, &bar, &mut tally).await;
     bar.finish_and_clear();
-    let Tally { recorded, already_there, refused, unreadable } = tally;
+    let Tally {
+        recorded,
+        already_there,
+        refused,
+        unreadable,
+    } = tally;
     writeln!(
         std::io::stdout(),
         "{recorded} recorded, {already_there} already there, {refused} refused, {unreadable} unreadable"
     )?;
     ended?;
-    Ok(if refused + unreadable == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if refused + unreadable == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn open(file: &Path) -> anyhow::Result<(BufReader<File>, Option<u64>)> {
     let cannot = || format!("{} cannot be read", file.display());
     let opened = if file.as_os_str() == "-" {
-        let stdin = std::io::stdin().as_fd().try_clone_to_owned().with_context(cannot)?;
+        let stdin = std::io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .with_context(cannot)?;
         File::from_std(stdin.into())
     } else {
         File::open(file).await.with_context(cannot)?
@@ -93,10 +104,15 @@ async fn open(file: &Path) -> anyhow::Result<(BufReader<File>, Option<u64>)> {
 /// A bar over the bytes of the file, where somebody looks at a terminal.
 fn progress(size: Option<u64>) -> ProgressBar {
     let (bar, template) = match size {
-        Some(size) => (ProgressBar::new(size), "{wide_bar} {bytes}/{total_bytes}  {eta} left  {msg}"),
+        Some(size) => (
+            ProgressBar::new(size),
+            "{wide_bar} {bytes}/{total_bytes}  {eta} left  {msg}",
+        ),
         None => (ProgressBar::new_spinner(), "{spinner} {bytes}  {msg}"),
     };
-    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    )
 }
 
 /// Sends the lines, a batch at a time and in their order, as a refund comes after its sale.
@@ -109,11 +125,15 @@ async fn send_all(
     let mut batch: Vec<Item> = Vec::new();
     let mut bytes = 0;
     loop {
-        let line = lines.next().await.context("the file cannot be read any further")?;
+        let line = lines
+            .next()
+            .await
+            .context("the file cannot be read any further")?;
         let is_last = line.is_none();
         match line {
             Some(Line::Item(item)) => {
-                let full = batch.len() == limits::BATCH_ITEMS || bytes + item.text.len() + 1 > BATCH_BYTES;
+                let full =
+                    batch.len() == limits::BATCH_ITEMS || bytes + item.text.len() + 1 > BATCH_BYTES;
                 if full {
                     send(std::mem::take(&mut batch), upload, bar, tally).await?;
                     bytes = 0;
@@ -134,7 +154,12 @@ async fn send_all(
     }
 }
 
-async fn send(batch: Vec<Item>, upload: &Upload, bar: &ProgressBar, tally: &mut Tally) -> anyhow::Result<()> {
+async fn send(
+    batch: Vec<Item>,
+    upload: &Upload,
+    bar: &ProgressBar,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
     let note = |text: &str| bar.suspend(|| eprintln!("{text}"));
     let mut verdicts = Vec::with_capacity(batch.len());
     let sent = upload.send(batch, &mut verdicts, &note).await;

@@ -43,7 +43,10 @@ enum Attempt {
     /// Each item has an answer.
     Answered(Vec<ItemAnswer>),
     /// The server did not take the batch, whatever may have become of it.
-    Later { why: String, after: Option<Duration> },
+    Later {
+        why: String,
+        after: Option<Duration>,
+    },
     /// The server takes none of it as it is.
     Unfit(Refusal),
 }
@@ -64,7 +67,11 @@ struct ItemAnswer {
 impl Upload {
     /// Sends to this API, and gives up when nothing is settled for that long.
     pub(super) fn new(api: Api, give_up_after: Duration) -> Self {
-        Self { api, give_up_after, entropy: Entropy::system() }
+        Self {
+            api,
+            give_up_after,
+            entropy: Entropy::system(),
+        }
     }
 
     /// Sends a batch until each of its lines has a verdict. `note` is told what is waited for.
@@ -97,7 +104,11 @@ impl Upload {
                     (why, None)
                 }
                 Attempt::Unfit(refusal) if items.len() == 1 => {
-                    verdicts.extend(items.into_iter().map(|item| (item.number, Verdict::Refused(refusal.to_string()))));
+                    verdicts.extend(
+                        items
+                            .into_iter()
+                            .map(|item| (item.number, Verdict::Refused(refusal.to_string()))),
+                    );
                     continue;
                 }
                 Attempt::Unfit(_) => {
@@ -114,7 +125,8 @@ impl Upload {
             let pause_now = after.unwrap_or_default().max(self.jittered(pause));
             if settled_at.elapsed() + pause_now > self.give_up_after {
                 let advice = "nothing doubles when the same command is run again";
-                return Err(anyhow::anyhow!("{why}")).context(format!("nothing was recorded for too long; {advice}"));
+                return Err(anyhow::anyhow!("{why}"))
+                    .context(format!("nothing was recorded for too long; {advice}"));
             }
             if pause >= LONGEST_PAUSE {
                 note(&format!("waiting: {why}"));
@@ -133,24 +145,45 @@ impl Upload {
             .body(body(items));
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Ok(Attempt::Later { why: chain_of(&error), after: None }),
+            Err(error) => {
+                return Ok(Attempt::Later {
+                    why: chain_of(&error),
+                    after: None,
+                });
+            }
         };
         if response.status() == StatusCode::OK {
             let answer = match response.bytes().await {
                 Ok(answer) => answer,
-                Err(error) => return Ok(Attempt::Later { why: chain_of(&error), after: None }),
+                Err(error) => {
+                    return Ok(Attempt::Later {
+                        why: chain_of(&error),
+                        after: None,
+                    });
+                }
             };
-            let answer: BatchAnswer = serde_json::from_slice(&answer).context("the answer is not one of Counterfoil's")?;
-            anyhow::ensure!(answer.items.len() == items.len(), "the server answered other items than were sent");
+            let answer: BatchAnswer = serde_json::from_slice(&answer)
+                .context("the answer is not one of Counterfoil's")?;
+            anyhow::ensure!(
+                answer.items.len() == items.len(),
+                "the server answered other items than were sent"
+            );
             return Ok(Attempt::Answered(answer.items));
         }
         let refusal = Refusal::read(response).await;
         let status = refusal.status;
-        let unfit = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
+        let unfit = [
+            StatusCode::BAD_REQUEST,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ];
         // a connection that broke on the way is told as 400, and may hold the next time
         if is_passing(status.as_u16()) || refusal.code == "body_incomplete" {
             let after = refusal.retry_after.map(Duration::from_secs);
-            return Ok(Attempt::Later { why: refusal.to_string(), after });
+            return Ok(Attempt::Later {
+                why: refusal.to_string(),
+                after,
+            });
         }
         if unfit.contains(&status) {
             return Ok(Attempt::Unfit(refusal));
@@ -186,7 +219,10 @@ fn settle(
     answers: Vec<ItemAnswer>,
     verdicts: &mut Vec<(u64, Verdict)>,
 ) -> Option<(Vec<Item>, String)> {
-    let why = answers.iter().find(|answer| is_passing(answer.status)).map(|answer| reason(answer));
+    let why = answers
+        .iter()
+        .find(|answer| is_passing(answer.status))
+        .map(reason);
     let mut open = Vec::new();
     for (item, answer) in items.into_iter().zip(answers) {
         let retryable = answer.body["retryable"].as_bool().unwrap_or(false);
@@ -220,10 +256,22 @@ fn reason(answer: &ItemAnswer) -> String {
         return format!("refused with {}", answer.status);
     };
     let mut text = format!("{} {}: {}", answer.status, problem.code, problem.detail);
-    for fault in problem.errors.iter().filter(|fault| !fault.pointer.is_empty()).take(FAULTS_NAMED) {
-        let detail = if fault.detail == problem.detail { "" } else { &fault.detail };
+    for fault in problem
+        .errors
+        .iter()
+        .filter(|fault| !fault.pointer.is_empty())
+        .take(FAULTS_NAMED)
+    {
+        let detail = if fault.detail == problem.detail {
+            ""
+        } else {
+            &fault.detail
+        };
         let colon = if detail.is_empty() { "" } else { ": " };
-        text.push_str(&format!("; {} {}{colon}{detail}", fault.pointer, fault.code));
+        text.push_str(&format!(
+            "; {} {}{colon}{detail}",
+            fault.pointer, fault.code
+        ));
     }
     text
 }
@@ -245,18 +293,31 @@ mod tests {
     use serde_json::json;
 
     fn item(number: u64) -> Item {
-        Item { number, text: "{}".to_owned() }
+        Item {
+            number,
+            text: "{}".to_owned(),
+        }
     }
 
     fn answer(status: u16, replayed: bool, code: &str, retryable: bool) -> ItemAnswer {
         let problem = json!({"code": code, "detail": "d", "request_id": "r", "retryable": retryable,
             "errors": [{"pointer": "/amount/value", "code": code, "detail": "d"}]});
-        ItemAnswer { status, replayed, body: problem }
+        ItemAnswer {
+            status,
+            replayed,
+            body: problem,
+        }
     }
 
     #[test]
     fn a_batch_holds_the_lines_as_they_are() {
-        let items = [Item { number: 1, text: " {\"a\" : 1} ".to_owned() }, item(2)];
+        let items = [
+            Item {
+                number: 1,
+                text: " {\"a\" : 1} ".to_owned(),
+            },
+            item(2),
+        ];
         assert_eq!(body(&items), b"{\"items\":[ {\"a\" : 1} ,{}]}");
     }
 
@@ -272,17 +333,36 @@ mod tests {
         ];
         let mut verdicts = Vec::new();
         let (open, why) = settle(items, answers, &mut verdicts).unwrap();
-        assert_eq!(open.iter().map(|item| item.number).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(
+            open.iter().map(|item| item.number).collect::<Vec<_>>(),
+            [4, 5]
+        );
         assert!(why.contains("idempotency_in_flight"));
-        let refused = Verdict::Refused("422 money_negative: d; /amount/value money_negative".to_owned());
-        assert_eq!(verdicts, [(1, Verdict::Recorded), (2, Verdict::AlreadyThere), (3, refused)]);
+        let refused =
+            Verdict::Refused("422 money_negative: d; /amount/value money_negative".to_owned());
+        assert_eq!(
+            verdicts,
+            [
+                (1, Verdict::Recorded),
+                (2, Verdict::AlreadyThere),
+                (3, refused)
+            ]
+        );
     }
 
     #[test]
     fn what_only_another_line_can_mend_is_not_waited_for() {
         let mut verdicts = Vec::new();
-        let answers = vec![answer(422, false, "refund_sale_unknown", true), answer(409, false, "order_exists", false)];
+        let answers = vec![
+            answer(422, false, "refund_sale_unknown", true),
+            answer(409, false, "order_exists", false),
+        ];
         assert!(settle(vec![item(1), item(2)], answers, &mut verdicts).is_none());
-        assert!(verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Refused(_))), "{verdicts:?}");
+        assert!(
+            verdicts
+                .iter()
+                .all(|(_, verdict)| matches!(verdict, Verdict::Refused(_))),
+            "{verdicts:?}"
+        );
     }
 }

@@ -88,9 +88,23 @@ impl Installation {
             }
         };
         match set_up(plan, &services, metrics).await {
-            Ok(Parts { engine, ready, shop, chain, registry }) => {
+            Ok(Parts {
+                engine,
+                ready,
+                shop,
+                chain,
+                registry,
+            }) => {
                 let is_temporary = plan.data_dir.is_none();
-                Ok(Self { services, is_temporary, engine, ready, shop, chain, registry })
+                Ok(Self {
+                    services,
+                    is_temporary,
+                    engine,
+                    ready,
+                    shop,
+                    chain,
+                    registry,
+                })
             }
             Err(error) => {
                 end(services, plan.data_dir.is_none()).await?;
@@ -116,7 +130,12 @@ impl Installation {
 }
 
 async fn end(services: Services, is_temporary: bool) -> anyhow::Result<()> {
-    Ok(if is_temporary { services.discard().await? } else { services.stop().await? })
+    if is_temporary {
+        services.discard().await?;
+    } else {
+        services.stop().await?;
+    }
+    Ok(())
 }
 
 /// What is set up once the services are there.
@@ -128,23 +147,47 @@ struct Parts {
     registry: Caip10,
 }
 
-async fn set_up(plan: &Plan, services: &Services, metrics: PrometheusHandle) -> anyhow::Result<Parts> {
+async fn set_up(
+    plan: &Plan,
+    services: &Services,
+    metrics: PrometheusHandle,
+) -> anyhow::Result<Parts> {
     let database_url = SecretString::from(services.database_url());
     database::migrate(&database_url).await?;
     let mut db = database::connect(&database_url).await?;
     let chain = Chain::new(&SecretString::from(services.rpc_url()))?;
     let owner = Signer::development(OWNER).context("there is no development account")?;
     let publisher = Signer::development(PUBLISHER).context("there is no development account")?;
-    let registry = registry::current(&mut db, &chain, &owner, publisher.account(), plan.reset_chain).await?;
+    let registry = registry::current(
+        &mut db,
+        &chain,
+        &owner,
+        publisher.account(),
+        plan.reset_chain,
+    )
+    .await?;
     let shop = shop::open(services.data_dir(), &mut db, &database_url).await?;
     let config = config(plan, database_url, port(plan, services.data_dir())?);
     let chain_id = registry.chain_id.cast_signed();
-    let publishers = vec![Publisher { chain: chain.clone(), chain_id, registry: Some(registry), signer: publisher }];
+    let publishers = vec![Publisher {
+        chain: chain.clone(),
+        chain_id,
+        registry: Some(registry),
+        signer: publisher,
+    }];
     let engine = Engine::new(&config, publishers, metrics).await?;
-    let address = engine.api_address().context("the interface has no address")?;
+    let address = engine
+        .api_address()
+        .context("the interface has no address")?;
     remember_port(services.data_dir(), address.port())?;
     let ready = Ready::new(address, services, registry, &shop);
-    Ok(Parts { engine, ready, shop, chain, registry })
+    Ok(Parts {
+        engine,
+        ready,
+        shop,
+        chain,
+        registry,
+    })
 }
 
 /// The engine's configuration; nothing of it comes from the environment.
@@ -180,7 +223,9 @@ fn port(plan: &Plan, data_dir: &Path) -> anyhow::Result<u16> {
         return Ok(port);
     }
     let file = data_dir.join(PORT_FILE);
-    let remembered = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+    let remembered = std::fs::read_to_string(&file)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     let port = remembered.unwrap_or(PORT);
     match TcpListener::bind(loopback(port)) {
         Ok(_) => Ok(port),
@@ -194,7 +239,8 @@ fn port(plan: &Plan, data_dir: &Path) -> anyhow::Result<u16> {
 
 fn remember_port(data_dir: &Path, port: u16) -> anyhow::Result<()> {
     let file = data_dir.join(PORT_FILE);
-    std::fs::write(&file, port.to_string()).with_context(|| format!("{} cannot be written", file.display()))
+    std::fs::write(&file, port.to_string())
+        .with_context(|| format!("{} cannot be written", file.display()))
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -47,7 +47,12 @@ pub(in crate::cli) struct ReadyChain {
 
 impl Ready {
     /// What is to be told of an installation.
-    pub(super) fn new(address: SocketAddr, services: &Services, registry: Caip10, shop: &Shop) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        services: &Services,
+        registry: Caip10,
+        shop: &Shop,
+    ) -> Self {
         Self {
             api_url: format!("http://{address}"),
             database_url: services.database_url().to_owned(),
@@ -90,8 +95,14 @@ pub(super) fn write_secret(path: &Path, content: &str) -> anyhow::Result<()> {
     let unfinished = path.with_added_extension("unfinished");
     let cannot = || format!("{} cannot be written", path.display());
     Ready::remove(&unfinished)?;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).with_context(cannot)?;
-    file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).with_context(cannot)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .with_context(cannot)?;
+    file.write_all(content.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(cannot)?;
     fs::rename(&unfinished, path).with_context(cannot)
 }

@@ -21,18 +21,30 @@ pub(super) async fn current(
     publisher: Account,
     reset_chain: bool,
 ) -> anyhow::Result<Caip10> {
-    let chain_id = chain.chain_id().await.context("the local chain does not answer")?;
+    let chain_id = chain
+        .chain_id()
+        .await
+        .context("the local chain does not answer")?;
     if let Some(known) = chains::registry(db, chain_id.cast_signed()).await? {
         let found = chain.code_hash(known.address, At::Latest).await?;
         if found == Some(known.code_hash) {
-            return Ok(Caip10 { chain_id, address: known.address });
+            return Ok(Caip10 {
+                chain_id,
+                address: known.address,
+            });
         }
         if !reset_chain {
-            bail!("the local chain is another one than before, without our registry; use --reset-chain to anchor everything anew");
+            bail!(
+                "the local chain is another one than before, without our registry; use --reset-chain to anchor everything anew"
+            );
         }
         forget(db, chain_id.cast_signed()).await?;
     }
-    let terms = Terms { owner: owner.account(), publisher, first_batch: 1 };
+    let terms = Terms {
+        owner: owner.account(),
+        publisher,
+        first_batch: 1,
+    };
     check_free(db, chain_id.cast_signed(), terms.first_batch).await?;
     let deployed = deploy(chain, owner, &terms).await?;
     pin(db, &deployed, &Clock::system()).await?;
@@ -48,9 +60,15 @@ async fn forget(db: &mut PgConnection, chain_id: i64) -> anyhow::Result<()> {
     )
     .execute(&mut *tx)
     .await?;
-    sqlx::query!("delete from anchor where chain_id = $1", chain_id).execute(&mut *tx).await?;
-    sqlx::query!("delete from chain_head where chain_id = $1", chain_id).execute(&mut *tx).await?;
-    sqlx::query!("delete from registry where chain_id = $1", chain_id).execute(&mut *tx).await?;
+    sqlx::query!("delete from anchor where chain_id = $1", chain_id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from chain_head where chain_id = $1", chain_id)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!("delete from registry where chain_id = $1", chain_id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(())
 }

@@ -37,7 +37,11 @@ struct Kept {
 }
 
 /// The shop of the last start while its key is good, else a new one.
-pub(super) async fn open(data_dir: &Path, db: &mut PgConnection, database: &SecretString) -> anyhow::Result<Shop> {
+pub(super) async fn open(
+    data_dir: &Path,
+    db: &mut PgConnection,
+    database: &SecretString,
+) -> anyhow::Result<Shop> {
     let file = data_dir.join(FILE);
     if let Some(shop) = kept(&file)?
         && is_good(&shop, database).await?
@@ -46,7 +50,12 @@ pub(super) async fn open(data_dir: &Path, db: &mut PgConnection, database: &Secr
     }
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let merchant = merchant::create(db, &clock, &entropy, NAME, Mode::Test).await?;
-    let new = NewKey { merchant, role: Role::Admin, label: "made by counterfoil dev", expires_at: None };
+    let new = NewKey {
+        merchant,
+        role: Role::Admin,
+        label: "made by counterfoil dev",
+        expires_at: None,
+    };
     let made = keys::create(db, &clock, &entropy, &new).await?;
     let (_, key) = made.context("the merchant is gone as soon as it was made")?;
     let content = json!({ "merchant_id": merchant, "api_key": key.expose_secret() });
@@ -59,9 +68,17 @@ fn kept(file: &Path) -> anyhow::Result<Option<Shop>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         text => text.with_context(|| format!("{} cannot be read", file.display()))?,
     };
-    let damaged = || format!("{} is damaged; remove it to have another key made", file.display());
+    let damaged = || {
+        format!(
+            "{} is damaged; remove it to have another key made",
+            file.display()
+        )
+    };
     let kept: Kept = serde_json::from_str(&text).with_context(damaged)?;
-    Ok(Some(Shop { merchant: kept.merchant_id.parse().with_context(damaged)?, key: kept.api_key }))
+    Ok(Some(Shop {
+        merchant: kept.merchant_id.parse().with_context(damaged)?,
+        key: kept.api_key,
+    }))
 }
 
 /// Whether the key is that merchant's and may do all of it; not after the database was begun anew.
