@@ -4,7 +4,7 @@ use counterfoil::anchor::{gauges, publish, purge, watch};
 use counterfoil::chain::At;
 use counterfoil_proofs::Hash;
 
-use crate::harness::Anchored;
+use crate::anchored::Anchored;
 
 const NOTHING: watch::Outcome = watch::Outcome {
     mined: 0,

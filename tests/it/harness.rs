@@ -1,338 +1,184 @@
-//! What every test stands on: a database of its own, a local chain of its own, and the steps.
+//! What the tests stand on: a database of its own for each, a server in this process, and a client.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod client;
+mod database;
+
+use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use counterfoil::anchor::broadcast::{BroadcastError, Sent};
-use counterfoil::anchor::registry::{self, Deployed, Terms};
-use counterfoil::anchor::startup::{Publisher, Ready, StartupError};
-use counterfoil::anchor::{broadcast, publish, seal, startup, watch};
-use counterfoil::chain::{Chain, Signer};
-use counterfoil::clock::{Clock, Entropy, from_unix_ms};
-use counterfoil::database::{self, DatabaseRole};
+use axum::http::HeaderValue;
+use counterfoil::clock::{Clock, Entropy};
+use counterfoil::database::DatabaseRole;
+use counterfoil::http::Site;
+use counterfoil::http::auth::Role;
+use counterfoil::http::keys::{self, Keys, NewKey};
 use counterfoil::ids::MerchantId;
-use counterfoil::sales::command::SaleCommand;
-use counterfoil::sales::intake::{AnswerVersion, Draft, Intake, Outcome, Slot};
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection, PgPool};
+use counterfoil::sales::Sales;
+use counterfoil::sales::intake::Intake;
+use counterfoil::server::{self, Server};
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-/// A migrated database of its own on the cluster of `DATABASE_URL`.
-pub(crate) struct Database {
-    /// As the worker connects.
-    pub(crate) worker: PgPool,
-    /// May do everything: for looking, and for damage.
-    pub(crate) owner: PgPool,
-    intake: Intake,
-    clock: Clock,
-    entropy: Entropy,
-    orders: AtomicU64,
+pub(crate) use client::{Answer, Client, sale};
+pub(crate) use database::Database;
+
+/// The address customers are told, wherever the test's server really listens.
+pub(crate) const PUBLIC_URL: &str = "https://receipts.example";
+/// The origin that may call.
+pub(crate) const ORIGIN: &str = "https://shop.example";
+
+/// The local chain.
+#[expect(dead_code, reason = "for the tests of anchoring")]
+pub(crate) fn rpc_url() -> String {
+    std::env::var("RPC_URL").expect("RPC_URL: run the tests with `counterfoil with-services`")
 }
 
-impl Database {
-    pub(crate) async fn create() -> Self {
-        let cluster =
-            std::env::var("DATABASE_URL").expect("DATABASE_URL names a cluster for tests");
-        let name = format!("it_{}", u128::from_be_bytes(Entropy::system().bytes()));
-        let mut admin = PgConnection::connect(&cluster).await.unwrap();
-        let create = sqlx::AssertSqlSafe(format!("create database {name} template template0"));
-        admin.execute(create).await.unwrap();
-        admin.close().await.unwrap();
-        let url = with_database(&cluster, &name);
-        database::migrate(&url).await.unwrap();
-        let clock = Clock::system();
-        let entropy = Entropy::system();
-        let pool = |role, connections| database::pool(&url, role, connections).unwrap();
-        let api = pool(DatabaseRole::Api, 4);
-        Self {
-            worker: pool(DatabaseRole::Worker, 8),
-            owner: pool(DatabaseRole::Owner, 4),
-            intake: Intake::new(api, clock.clone(), entropy.clone(), TaskTracker::new()),
-            clock,
-            entropy,
-            orders: AtomicU64::new(1),
-        }
-    }
-
-    pub(crate) async fn merchant(&self, mode: &str) -> MerchantId {
-        let id = MerchantId::new(&self.clock, &self.entropy);
-        sqlx::query("insert into merchant (merchant_id, legal_name, mode, created_at) values ($1, 'Shop', $2, $3)")
-            .bind(id.0)
-            .bind(mode)
-            .bind(self.clock.now())
-            .execute(&self.owner)
-            .await
-            .unwrap();
-        id
-    }
-
-    /// Records sales of a merchant, each a pound.
-    pub(crate) async fn record(&self, merchant: MerchantId, count: u64) {
-        let first = self.orders.fetch_add(count, Ordering::SeqCst);
-        let drafts: Vec<Draft> = (first..first + count)
-            .map(|order| self.draft(order))
-            .collect();
-        for slice in drafts.chunks(2000) {
-            for outcome in self.intake.record(merchant, slice.to_vec()).await.unwrap() {
-                assert!(
-                    matches!(
-                        outcome,
-                        Outcome::Sale {
-                            replayed: false,
-                            ..
-                        }
-                    ),
-                    "{outcome:?}"
-                );
-            }
-        }
-    }
-
-    fn draft(&self, order: u64) -> Draft {
-        let order = format!("A-{order}");
-        let request =
-            json!({ "order_id": order, "amount": { "value": "1.00", "currency": "GBP" } });
-        Draft {
-            command: SaleCommand::parse(serde_json::from_value(request).unwrap(), self.clock.now())
-                .unwrap(),
-            slot: Slot {
-                space: 0,
-                key: order,
-            },
-            answer: AnswerVersion::Sale,
-            request_id: Arc::from("test"),
-        }
-    }
-
-    /// Runs a statement as the owner and says how many rows it touched.
-    pub(crate) async fn execute(&self, sql: &'static str) -> u64 {
-        self.owner.execute(sql).await.unwrap().rows_affected()
-    }
-
-    /// One number.
-    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
-        sqlx::query_scalar(sql)
-            .fetch_one(&self.owner)
-            .await
-            .unwrap()
-    }
-
-    /// One text.
-    pub(crate) async fn text(&self, sql: &'static str) -> String {
-        sqlx::query_scalar(sql)
-            .fetch_one(&self.owner)
-            .await
-            .unwrap()
-    }
-}
-
-fn with_database(url: &str, name: &str) -> SecretString {
-    let (before, query) = url
-        .split_once('?')
-        .map_or((url, None), |(url, query)| (url, Some(query)));
-    let host = before.rsplit_once('/').map_or(before, |(host, _)| host);
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    SecretString::from(format!("{host}/{name}{query}"))
-}
-
-/// A local chain that makes a block when it is told to. Two blocks make a block final.
-pub(crate) struct LocalChain {
-    process: Child,
-    pub(crate) url: SecretString,
-    http: reqwest::Client,
-}
-
-impl LocalChain {
-    pub(crate) async fn start() -> Self {
-        let mut process = Command::new(anvil())
-            .args(["--port", "0", "--slots-in-an-epoch", "1"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("anvil starts");
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let address = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned))
-            .expect("anvil says where it listens");
-        // it writes a line a call, and must not wait for a reader
-        std::thread::spawn(move || lines.for_each(drop));
-        counterfoil::chain::install_tls();
-        let url = SecretString::from(format!("http://{}", address.trim()));
-        Self {
-            process,
-            url,
-            http: reqwest::Client::new(),
-        }
-    }
-
-    pub(crate) async fn call(&self, method: &str, params: Value) -> Value {
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let sent = self
-            .http
-            .post(self.url.expose_secret())
-            .json(&request)
-            .send()
-            .await
-            .unwrap();
-        let answer: Value = sent.json().await.unwrap();
-        assert!(answer.get("error").is_none(), "{method}: {answer}");
-        answer["result"].clone()
-    }
-
-    pub(crate) async fn mine(&self, blocks: u32) {
-        self.call("anvil_mine", json!([format!("0x{blocks:x}")]))
-            .await;
-    }
-
-    pub(crate) async fn mine_by_itself(&self, yes: bool) {
-        self.call("evm_setAutomine", json!([yes])).await;
-    }
-}
-
-impl Drop for LocalChain {
-    fn drop(&mut self) {
-        self.process.kill().expect("anvil is stopped");
-        self.process.wait().expect("anvil is waited for");
-    }
-}
-
-fn anvil() -> PathBuf {
-    if let Some(path) = std::env::var_os("COUNTERFOIL_ANVIL") {
-        return path.into();
-    }
-    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("contracts/node_modules/@foundry-rs");
-    let mut found = packages
-        .read_dir()
-        .expect("contracts/node_modules is installed: npm ci --ignore-scripts in contracts/")
-        .map(|entry| entry.unwrap().path().join("bin/anvil"))
-        .filter(|path| path.is_file());
-    found
-        .next()
-        .expect("the package of anvil for this system is installed")
-}
-
-/// A database, a chain, a registry, and an account that publishes to it.
-pub(crate) struct Anchored {
+/// A database, servers on it, and a merchant with an admin's key.
+pub(crate) struct App {
+    /// The first server.
+    pub(crate) server: Running,
+    /// The merchant.
+    pub(crate) merchant: MerchantId,
+    /// A client with its admin key.
+    pub(crate) admin: Client,
+    /// The database; dropped last.
     pub(crate) db: Database,
-    pub(crate) local: LocalChain,
-    pub(crate) publisher: Publisher,
-    pub(crate) registry: Deployed,
-    pub(crate) clock: Clock,
 }
 
-impl Anchored {
-    /// With a registry from batch 1, pinned.
+impl App {
+    /// Everything fresh, by the machine's clock.
     pub(crate) async fn start() -> Self {
-        let (db, local) = tokio::join!(Database::create(), LocalChain::start());
-        let chain = Chain::new(&local.url).unwrap();
-        let [deployer, signer] = [0, 1].map(|index| Signer::development(index).unwrap());
-        let terms = Terms {
-            owner: deployer.account(),
-            publisher: signer.account(),
-            first_batch: 1,
-        };
-        let registry = registry::deploy(&chain, &deployer, &terms).await.unwrap();
-        let clock = Clock::manual(from_unix_ms(1_700_000_000_000));
-        registry::pin(&mut *db.owner.acquire().await.unwrap(), &registry, &clock)
-            .await
-            .unwrap();
-        local.mine_by_itself(false).await;
-        let publisher = Publisher {
-            chain,
-            chain_id: 31337,
-            registry: None,
-            signer,
-        };
+        let db = Database::create().await;
+        let server = Running::start(&db, Clock::system()).await;
+        let merchant = merchant(&db, "live").await;
+        let key = key(&db, merchant, Role::Admin, None).await;
+        let admin = Client::new(&server.url, Some(&key));
         Self {
+            server,
+            merchant,
+            admin,
             db,
-            local,
-            publisher,
-            registry,
-            clock,
         }
     }
 
-    pub(crate) async fn seal(&self) -> seal::Outcome {
-        seal_up_to(&self.db.worker, 1000).await
-    }
-
-    /// Records one sale and seals it, as many times as batches are wanted.
-    pub(crate) async fn seal_batches(&self, count: usize) {
-        let merchant = self.db.merchant("live").await;
-        for _ in 0..count {
-            self.db.record(merchant, 1).await;
-            assert!(matches!(
-                self.seal().await,
-                seal::Outcome::Sealed { leaves: 1, .. }
-            ));
-        }
-    }
-
-    pub(crate) async fn check(&self) -> Result<Ready, StartupError> {
-        startup::check(&self.db.worker, &self.publisher, &self.clock).await
-    }
-
-    pub(crate) async fn publish(&self) -> publish::Outcome {
-        let ready = self.check().await.unwrap();
-        publish::step(&self.db.worker, &self.publisher, &ready, &self.clock)
-            .await
-            .unwrap()
-    }
-
-    pub(crate) async fn broadcast(&self) -> usize {
-        self.try_broadcast().await.unwrap().0
-    }
-
-    pub(crate) async fn try_broadcast(&self) -> Result<Sent, BroadcastError> {
-        broadcast::step(&self.db.worker, &self.publisher, &self.clock).await
-    }
-
-    pub(crate) async fn watch(&self) -> watch::Outcome {
-        watch::step(&self.db.worker, &self.publisher, &self.clock)
-            .await
-            .unwrap()
-    }
-
-    /// Signs, sends and mines the next anchor.
-    pub(crate) async fn publish_and_mine(&self) {
-        assert!(matches!(
-            self.publish().await,
-            publish::Outcome::Signed { .. }
-        ));
-        assert_eq!(self.broadcast().await, 1);
-        self.local.mine(1).await;
-        assert_eq!(
-            self.watch().await,
-            watch::Outcome {
-                mined: 1,
-                ..Default::default()
-            }
-        );
-    }
-
-    /// The states of all anchors, in order of nonce.
-    pub(crate) async fn states(&self) -> Vec<String> {
-        let states = sqlx::query_scalar("select state from anchor order by nonce");
-        states.fetch_all(&self.db.owner).await.unwrap()
-    }
-
-    /// How many transactions the publisher's account has sent.
-    pub(crate) async fn nonces_used(&self) -> u64 {
-        let account = self.publisher.signer.account();
-        self.publisher
-            .chain
-            .nonce(account, counterfoil::chain::At::Latest)
-            .await
-            .unwrap()
+    /// Another merchant, and a client with its admin key.
+    pub(crate) async fn stranger(&self) -> (MerchantId, Client) {
+        let stranger = merchant(&self.db, "live").await;
+        let key = key(&self.db, stranger, Role::Admin, None).await;
+        (stranger, self.admin.with_key(Some(&key)))
     }
 }
 
-pub(crate) async fn seal_up_to(pool: &PgPool, leaves: usize) -> seal::Outcome {
-    seal::step(pool, &Entropy::system(), leaves).await.unwrap()
+/// A server in this process; it stops when dropped.
+pub(crate) struct Running {
+    /// Where it listens.
+    pub(crate) url: String,
+    /// Its connections, as the API's role.
+    pub(crate) pool: PgPool,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<std::io::Result<()>>,
+    writes: TaskTracker,
+}
+
+impl Running {
+    /// A server on a free port of this machine.
+    pub(crate) async fn start(db: &Database, clock: Clock) -> Self {
+        let pool = db.pool(DatabaseRole::Api);
+        let entropy = Entropy::system();
+        let writes = TaskTracker::new();
+        let site = Site {
+            public_url: Arc::from(PUBLIC_URL),
+            pending_max_age: 7,
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
+        let sales = Sales {
+            intake: Intake::new(pool.clone(), clock.clone(), entropy, writes.clone()),
+            keys: Keys::new(pool.clone(), clock),
+            pool: pool.clone(),
+            site,
+        };
+        let cors_origins = vec![HeaderValue::from_static(ORIGIN)];
+        let router = server::router(Server {
+            sales,
+            first_version: true,
+            cors_origins,
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async move {
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(server::serve(listener, router, shutdown));
+        Self {
+            url,
+            pool,
+            stop: Some(stop),
+            task,
+            writes,
+        }
+    }
+
+    /// Tells it to stop, as a signal does, and waits until it has.
+    pub(crate) async fn stop(mut self) {
+        drop(self.stop.take());
+        self.task
+            .await
+            .expect("the server ended")
+            .expect("the listener held");
+        self.writes.close();
+        self.writes.wait().await;
+    }
+}
+
+/// A new merchant; `mode` is `live` or `test`.
+pub(crate) async fn merchant(db: &Database, mode: &str) -> MerchantId {
+    let id = MerchantId::new(&Clock::system(), &Entropy::system());
+    sqlx::query("insert into merchant (merchant_id, legal_name, mode, created_at) values ($1, 'Shop', $2, now())")
+        .bind(id.0)
+        .bind(mode)
+        .execute(&db.owner)
+        .await
+        .expect("a merchant");
+    id
+}
+
+/// A new key's text.
+pub(crate) async fn key(
+    db: &Database,
+    merchant: MerchantId,
+    role: Role,
+    expires_at: Option<OffsetDateTime>,
+) -> String {
+    let new = NewKey {
+        merchant,
+        role,
+        label: "test",
+        expires_at,
+    };
+    let mut owner = db.owner.acquire().await.expect("a connection");
+    let made = keys::create(&mut owner, &Clock::system(), &Entropy::system(), &new).await;
+    let (_, text) = made.expect("a key").expect("the merchant exists");
+    text.expose_secret().to_owned()
+}
+
+/// Tries `step` until it gives a value, at most ten seconds: for what happens on its own in a moment.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    step: impl Fn() -> F,
+) -> T {
+    for _ in 0..500 {
+        if let Some(value) = step().await {
+            return value;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("did not happen within 10 s: {what}");
 }

@@ -9,11 +9,11 @@ use counterfoil_proofs::manifest::BatchFile;
 use counterfoil_proofs::verify;
 use sqlx::FromRow;
 
-use crate::harness::{Anchored, Database, seal_up_to};
+use crate::anchored::{Anchored, Ledger, seal_up_to};
 
 /// Checks everything that is sealed, by the formats alone: each batch gives its root, each sale's
 /// proof leads to it, and each merchant's rows are complete up to the last that is sealed.
-async fn assert_sealed_soundly(db: &Database) {
+async fn assert_sealed_soundly(db: &Ledger) {
     let mut conn = db.owner.acquire().await.unwrap();
     let newest = batches::newest(&mut conn).await.unwrap().unwrap_or(0);
     let mut files: Vec<BatchFile> = Vec::new();
@@ -99,8 +99,8 @@ impl Row {
 }
 
 /// A database with a pinned registry on a chain that nobody asks.
-async fn with_registry_on(chain_id: i64) -> Database {
-    let db = Database::create().await;
+async fn with_registry_on(chain_id: i64) -> Ledger {
+    let db = Ledger::create().await;
     sqlx::query(
         "insert into registry (chain_id, address, code_hash, first_batch, pinned_at)
                  values ($1, decode(repeat('11', 20), 'hex'), ''::bytea, 1, now())",
@@ -114,7 +114,7 @@ async fn with_registry_on(chain_id: i64) -> Database {
 
 #[tokio::test]
 async fn nothing_is_sealed_before_a_registry_is_pinned() {
-    let db = Database::create().await;
+    let db = Ledger::create().await;
     let merchant = db.merchant("live").await;
     db.record(merchant, 1).await;
     assert_eq!(seal_up_to(&db.worker, 10).await, Outcome::NoRegistry);
