@@ -21,9 +21,11 @@ mod merchant;
 mod migrate;
 mod openapi;
 mod receipt;
+pub mod registry;
 mod serve;
 mod services;
 mod signals;
+pub mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -55,10 +57,21 @@ enum Command {
     WithServices(services::ServicesArgs),
     Serve(serve::ServeArgs),
     Migrate(migrate::MigrateArgs),
+    /// Deploys the registry contract, once a chain, and shows the pinned ones
+    ///
+    /// Example: counterfoil registry deploy --owner 0x… --publisher 0x… --deployer-key-file key
+    Registry(registry::RegistryArgs),
     Merchant(merchant::MerchantArgs),
     Key(key::KeyArgs),
     Import(import::ImportArgs),
     Receipt(receipt::ReceiptArgs),
+    /// Checks a receipt step by step, against a chain and a registry of the reader's own choice
+    ///
+    /// Exits with 0 if everything was checked, at a finalized block, against a registry and a merchant
+    /// that came from the reader; with 1 if the receipt is not valid; with 2 if it was not fully checked.
+    ///
+    /// Example: counterfoil verify receipt.json --rpc https://… --trust counterfoil.json
+    Verify(verify::VerifyArgs),
     Export(export::ExportArgs),
     Openapi(openapi::OpenapiArgs),
 }
@@ -93,10 +106,12 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::WithServices(args) => services::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Registry(args) => registry::run(args).await,
         Command::Merchant(args) => merchant::run(args).await,
         Command::Key(args) => key::run(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Receipt(args) => receipt::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Openapi(args) => openapi::run(args).await,
     }

@@ -1,7 +1,12 @@
 //! The integration tests: one binary, real Postgres and real chain. `DATABASE_URL` names a cluster on
 //! which each test makes a database of its own, `RPC_URL` a local chain.
 
+mod anchor;
+mod anchor_faults;
+mod anchor_startup;
+mod anchored;
 mod deployment;
 mod harness;
 mod recording;
+mod seal;
 mod tidy;

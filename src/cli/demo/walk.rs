@@ -11,9 +11,10 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::day::{self, Request};
-use crate::chain::{At, Chain};
+use crate::chain::Chain;
 use crate::cli::client::{Api, Refusal};
 use crate::cli::installation::Installation;
+use crate::cli::verify::receipt_on_chain;
 use crate::clock::Clock;
 
 /// Which day.
@@ -173,32 +174,14 @@ impl Scene {
         Ok(verified)
     }
 
-    /// Checks the fields, the details and the proof of a receipt, and its root against the registry at a
-    /// finalized block.
+    /// Checks a receipt in itself and against the registry at a finalized block.
     async fn verify_one(&self, file: &[u8]) -> anyhow::Result<()> {
         let receipt = Receipt::parse(file)?;
         ensure!(
             receipt.sale.merchant == self.merchant,
             "it is another merchant's"
         );
-        let checked = receipt.check();
-        if let Some((step, error)) = checked.first_failure() {
-            bail!("{step}: {error}");
-        }
-        let batch = receipt.batch.context("it is not sealed")?.id;
-        let finalized = self
-            .chain
-            .finalized()
-            .await?
-            .context("the chain has no finalized block")?;
-        let root = self
-            .chain
-            .root_of(self.registry.address, batch, At::Block(finalized.hash))
-            .await?;
-        ensure!(
-            root.is_some() && root == checked.root,
-            "the registry has another root for batch {batch}"
-        );
+        receipt_on_chain(&receipt, &self.chain, self.registry).await?;
         Ok(())
     }
 }
