@@ -5,6 +5,8 @@ mod anchor;
 mod anchor_faults;
 mod anchor_startup;
 mod anchored;
+mod cli;
+mod crash;
 mod deployment;
 mod harness;
 mod recording;
