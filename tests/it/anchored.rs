@@ -33,7 +33,7 @@ pub(crate) struct Ledger {
     intake: Intake,
     clock: Clock,
     orders: AtomicU64,
-    db: Database,
+    pub(crate) db: Database,
 }
 
 impl Ledger {
