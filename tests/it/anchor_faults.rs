@@ -1,20 +1,16 @@
 //! Failures of anchoring. A broadcast fails twice: "did not happen" and "happened but was reported as
 //! failed". After each failure the same steps find out where things stand.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use counterfoil::anchor::store::anchors::{self, Anchor, State};
 use counterfoil::anchor::store::chains;
 use counterfoil::anchor::{broadcast, publish, seal, watch};
 use counterfoil::chain::{Account, Chain, anchor_call};
 use counterfoil_proofs::hex;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::anchored::{Anchored, seal_up_to};
+use crate::anchored_wire::{Cut, Proxy};
 
 const NOTHING: watch::Outcome = watch::Outcome {
     mined: 0,
@@ -22,88 +18,6 @@ const NOTHING: watch::Outcome = watch::Outcome {
     finalized: 0,
     halted: false,
 };
-
-/// Where a [`Proxy`] cuts the connection of a call that sends a transaction.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cut {
-    Nowhere = 0,
-    BeforeTheChain = 1,
-    AfterTheChain = 2,
-}
-
-/// A wire between us and the chain that can be cut.
-struct Proxy {
-    url: SecretString,
-    cut: Arc<AtomicU8>,
-}
-
-impl Proxy {
-    async fn before(chain: &SecretString) -> Self {
-        let upstream = chain
-            .expose_secret()
-            .trim_start_matches("http://")
-            .trim_end_matches('/')
-            .to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = SecretString::from(format!("http://{}", listener.local_addr().unwrap()));
-        let cut = Arc::new(AtomicU8::new(Cut::Nowhere as u8));
-        let current = cut.clone();
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, upstream.clone(), current.clone()));
-            }
-        });
-        Self { url, cut }
-    }
-
-    fn cut(&self, cut: Cut) {
-        self.cut.store(cut as u8, Ordering::SeqCst);
-    }
-}
-
-async fn relay(mut client: TcpStream, upstream: String, cut: Arc<AtomicU8>) {
-    let mut chain = TcpStream::connect(upstream).await.unwrap();
-    while let Some(request) = message(&mut client).await {
-        let sends = String::from_utf8_lossy(&request).contains("eth_sendRawTransaction");
-        let cut = if sends {
-            cut.load(Ordering::SeqCst)
-        } else {
-            Cut::Nowhere as u8
-        };
-        if cut == Cut::BeforeTheChain as u8 {
-            return;
-        }
-        chain.write_all(&request).await.unwrap();
-        let answer = message(&mut chain).await.unwrap();
-        if cut == Cut::AfterTheChain as u8 {
-            return;
-        }
-        client.write_all(&answer).await.unwrap();
-    }
-}
-
-/// One HTTP message with a length; none at the end of the connection.
-async fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let body_at = loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8_lossy(&bytes[..body_at]).to_lowercase();
-    let length = head
-        .split("content-length:")
-        .nth(1)
-        .and_then(|rest| rest.lines().next());
-    let length: usize = length.map_or(0, |length| length.trim().parse().unwrap());
-    while bytes.len() < body_at + length {
-        stream.read_buf(&mut bytes).await.ok()?;
-    }
-    Some(bytes)
-}
 
 /// What anybody with the publisher's key could do: send a transaction of its account.
 async fn send_as(it: &Anchored, from: Account, to: Account, data: &[u8]) {
@@ -116,10 +30,10 @@ async fn send_as(it: &Anchored, from: Account, to: Account, data: &[u8]) {
 
 async fn set_publisher(it: &Anchored, to: Account) {
     let owner = counterfoil::chain::Signer::development(0)
-        .unwrap()
+        .expect("a development account")
         .account();
     let call = [
-        hex::decode_vec("0xcab63661").unwrap(),
+        hex::decode_vec("0xcab63661").expect("hex"),
         vec![0; 12],
         to.to_vec(),
     ]
