@@ -109,7 +109,8 @@ fn timestamp(time: OffsetDateTime) -> Option<Timestamp> {
     Timestamp::from_millis(u64::try_from(unix_ms(time)).ok()?)
 }
 
-fn anchor(row: &AnchorRow) -> Option<Anchor> {
+/// An anchor as a receipt shows it; none for a row that nobody of us wrote.
+pub fn anchor(row: &AnchorRow) -> Option<Anchor> {
     let registry = Caip10 {
         chain_id: u64::try_from(row.chain_id).ok()?,
         address: fixed(&row.registry)?,
