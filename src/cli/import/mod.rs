@@ -25,8 +25,11 @@ use upload::{Upload, Verdict};
 
 /// Room for `{"items":[]}` around the lines of a batch.
 const ENVELOPE_BYTES: usize = 64;
-/// The lines of a batch and the commas between them, bytes; so also the longest line.
-const BATCH_BYTES: usize = limits::BATCH_BODY_BYTES - ENVELOPE_BYTES;
+/// The longest line, bytes: what a request of one line may hold.
+const LINE_BYTES: usize = limits::BATCH_BODY_BYTES - ENVELOPE_BYTES;
+/// Lines that go together unless one alone is longer, bytes: a fraction of what a request may hold, so
+/// that a slow server answers it in time.
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// What is read from the file at once, bytes.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -63,7 +66,7 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let (source, size) = open(&args.file).await?;
     let bar = progress(size);
     let mut tally = Tally::default();
-    let ended = send_all(Lines::new(source, BATCH_BYTES), &upload, &bar, &mut tally).await;
+    let ended = send_all(Lines::new(source, LINE_BYTES), &upload, &bar, &mut tally).await;
     bar.finish_and_clear();
     let Tally {
         recorded,

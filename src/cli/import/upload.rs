@@ -17,6 +17,9 @@ use crate::clock::Entropy;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, unless the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How often items may be answered with the server's own trouble before they count as refused, so that
+/// one line that always fails does not keep back the rest of the file.
+const ANSWERS: u32 = 8;
 /// Faults of a refused line that are named.
 const FAULTS_NAMED: usize = 5;
 
@@ -43,12 +46,68 @@ enum Attempt {
     /// Each item has an answer.
     Answered(Vec<ItemAnswer>),
     /// The server did not take the batch, whatever may have become of it.
-    Later {
-        why: String,
-        after: Option<Duration>,
-    },
+    Later(Later),
     /// The server takes none of it as it is.
     Unfit(Refusal),
+}
+
+/// Why a batch is to be sent again.
+struct Later {
+    why: String,
+    /// How long the server asks to be left alone.
+    after: Option<Duration>,
+    /// Whether less of it might be answered in time.
+    took_too_long: bool,
+}
+
+impl Later {
+    fn new(why: String) -> Self {
+        Self {
+            why,
+            after: None,
+            took_too_long: false,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Later {
+    fn from(error: reqwest::Error) -> Self {
+        Self {
+            why: chain_of(&error),
+            after: None,
+            took_too_long: error.is_timeout() && !error.is_connect(),
+        }
+    }
+}
+
+impl From<Refusal> for Later {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            why: refusal.to_string(),
+            after: refusal.retry_after.map(Duration::from_secs),
+            took_too_long: refusal.code == "timeout",
+        }
+    }
+}
+
+/// What is left of it while nothing is settled.
+struct Patience {
+    /// When something was settled last.
+    since: Instant,
+    /// Attempts since.
+    tries: u32,
+    /// Those of them that the server answered item by item.
+    answers: u32,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            tries: 0,
+            answers: 0,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,54 +145,71 @@ impl Upload {
         note: &impl Fn(&str),
     ) -> anyhow::Result<()> {
         let mut waiting = vec![batch];
-        let mut pause = FIRST_PAUSE;
-        let mut settled_at = Instant::now();
-        while let Some(mut items) = waiting.pop() {
+        let mut patience = Patience::new();
+        while let Some(items) = waiting.pop() {
             if items.is_empty() {
                 continue;
             }
-            let (why, after) = match self.attempt(&items).await? {
+            let later = match self.attempt(&items).await? {
                 Attempt::Answered(answers) => {
-                    let open = settle(items, answers, verdicts);
-                    pause = FIRST_PAUSE;
-                    let Some((open, why)) = open else {
-                        settled_at = Instant::now();
+                    let sent = items.len();
+                    let Some((open, why)) = settle(items, answers, verdicts) else {
+                        patience = Patience::new();
                         continue;
                     };
+                    if open.len() < sent {
+                        patience = Patience::new();
+                    }
+                    if patience.answers >= ANSWERS {
+                        verdicts.extend(refused(open, &why));
+                        continue;
+                    }
+                    patience.answers += 1;
                     waiting.push(open);
-                    (why, None)
+                    Later::new(why)
                 }
                 Attempt::Unfit(refusal) if items.len() == 1 => {
-                    verdicts.extend(
-                        items
-                            .into_iter()
-                            .map(|item| (item.number, Verdict::Refused(refusal.to_string()))),
-                    );
+                    verdicts.extend(refused(items, &refusal.to_string()));
                     continue;
                 }
                 Attempt::Unfit(_) => {
-                    let second = items.split_off(items.len() / 2);
-                    // the first half is the next to be sent
-                    waiting.extend([second, items]);
+                    waiting.extend(halves(items));
                     continue;
                 }
-                Attempt::Later { why, after } => {
+                Attempt::Later(later) if later.took_too_long && items.len() > 1 => {
+                    waiting.extend(halves(items));
+                    later
+                }
+                Attempt::Later(later) => {
                     waiting.push(items);
-                    (why, after)
+                    later
                 }
             };
-            let pause_now = after.unwrap_or_default().max(self.jittered(pause));
-            if settled_at.elapsed() + pause_now > self.give_up_after {
-                let advice = "nothing doubles when the same command is run again";
-                return Err(anyhow::anyhow!("{why}"))
-                    .context(format!("nothing was recorded for too long; {advice}"));
-            }
-            if pause >= LONGEST_PAUSE {
-                note(&format!("waiting: {why}"));
-            }
-            sleep(pause_now).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.wait(&mut patience, &later, note).await?;
         }
+        Ok(())
+    }
+
+    /// Waits before the next attempt: twice as long each time, and as long as the server asks for.
+    async fn wait(
+        &self,
+        patience: &mut Patience,
+        later: &Later,
+        note: &impl Fn(&str),
+    ) -> anyhow::Result<()> {
+        let doubled = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(patience.tries));
+        let pause = self.jittered(doubled.min(LONGEST_PAUSE));
+        let pause = pause.max(later.after.unwrap_or_default());
+        if patience.since.elapsed() + pause > self.give_up_after {
+            return Err(anyhow::anyhow!("{}", later.why)).context(
+                "nothing was recorded for too long; nothing doubles when the same command is run again",
+            );
+        }
+        if doubled >= LONGEST_PAUSE {
+            note(&format!("waiting: {}", later.why));
+        }
+        patience.tries += 1;
+        sleep(pause).await;
         Ok(())
     }
 
@@ -145,22 +221,12 @@ impl Upload {
             .body(body(items));
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => {
-                return Ok(Attempt::Later {
-                    why: chain_of(&error),
-                    after: None,
-                });
-            }
+            Err(error) => return Ok(Attempt::Later(error.into())),
         };
         if response.status() == StatusCode::OK {
             let answer = match response.bytes().await {
                 Ok(answer) => answer,
-                Err(error) => {
-                    return Ok(Attempt::Later {
-                        why: chain_of(&error),
-                        after: None,
-                    });
-                }
+                Err(error) => return Ok(Attempt::Later(error.into())),
             };
             let answer: BatchAnswer = serde_json::from_slice(&answer)
                 .context("the answer is not one of Counterfoil's")?;
@@ -179,11 +245,7 @@ impl Upload {
         ];
         // a connection that broke on the way is told as 400, and may hold the next time
         if is_passing(status.as_u16()) || refusal.code == "body_incomplete" {
-            let after = refusal.retry_after.map(Duration::from_secs);
-            return Ok(Attempt::Later {
-                why: refusal.to_string(),
-                after,
-            });
+            return Ok(Attempt::Later(refusal.into()));
         }
         if unfit.contains(&status) {
             return Ok(Attempt::Unfit(refusal));
@@ -211,6 +273,18 @@ fn body(items: &[Item]) -> Vec<u8> {
     }
     body.extend_from_slice(b"]}");
     body
+}
+
+/// Both halves, the first one last: the next to be sent.
+fn halves(mut items: Vec<Item>) -> [Vec<Item>; 2] {
+    let second = items.split_off(items.len() / 2);
+    [second, items]
+}
+
+fn refused(items: Vec<Item>, why: &str) -> impl Iterator<Item = (u64, Verdict)> {
+    items
+        .into_iter()
+        .map(move |item| (item.number, Verdict::Refused(why.to_owned())))
 }
 
 /// Takes down the verdicts; what is left open, and why, is to be sent again.
@@ -347,6 +421,16 @@ mod tests {
                 (2, Verdict::AlreadyThere),
                 (3, refused)
             ]
+        );
+    }
+
+    #[test]
+    fn halves_keep_their_order() {
+        let [second, first] = halves((1..=5).map(item).collect());
+        let numbers = |items: Vec<Item>| items.iter().map(|item| item.number).collect::<Vec<_>>();
+        assert_eq!(
+            (numbers(first), numbers(second)),
+            (vec![1, 2], vec![3, 4, 5])
         );
     }
 
