@@ -19,6 +19,7 @@ export function faultOf(merchant, rows, batches, anchored) {
     if (BigInt(mark.lastSeq) !== BigInt(run.sales)) return `batch ${i + 1}: the rows end at ${run.sales}`;
     if (mark.head !== run.head) return `batch ${i + 1}: the running hash is another`;
   }
+  if (anchored.length > batches.length) return "the chain has a batch more";
   if (rows.some((row) => row.merchant !== merchant)) return "a row of another merchant";
   if (rows.length !== run.sales) return `${rows.length} rows for ${run.sales} sales`;
   return undefined;

@@ -28,7 +28,7 @@ pub struct VerifyArgs {
     /// The receipt's file; - reads standard input
     receipt: PathBuf,
     /// JSON-RPC address of a chain that you trust; it is told the batch's number, never a field
-    #[arg(long, env = "RPC_URL", hide_env_values = true)]
+    #[arg(long)]
     rpc: Option<SecretString>,
     /// The shop's registry, CAIP-10, from a source that you trust
     #[arg(long)]
