@@ -1,10 +1,12 @@
 //! `counterfoil import`: sale requests from a file, one a line, to the HTTP interface.
 //!
 //! - [`lines`]: reads the file line by line and says which are none
-//! - [`upload`]: sends batches, again where it may help, and says what became of each line
+//! - [`upload`]: sends batches, again where it may help
+//! - [`verdict`]: what the answer says of each line
 
 mod lines;
 mod upload;
+mod verdict;
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -21,7 +23,8 @@ use tokio::io::BufReader;
 use super::client::ApiArgs;
 use crate::limits;
 use lines::{Item, Line, Lines};
-use upload::{Upload, Verdict};
+use upload::Upload;
+use verdict::Verdict;
 
 /// Room for `{"items":[]}` around the lines of a batch.
 const ENVELOPE_BYTES: usize = 64;
