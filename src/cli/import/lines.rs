@@ -71,6 +71,7 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
             self.number += 1;
             if self.number == 1 && raw.bytes.starts_with(BYTE_ORDER_MARK) {
                 raw.bytes.drain(..BYTE_ORDER_MARK.len());
+                raw.length -= BYTE_ORDER_MARK.len();
             }
             if raw.bytes.last() == Some(&b'\r') && raw.bytes.len() == raw.length {
                 raw.bytes.pop();

@@ -28,6 +28,12 @@ pub(super) struct ItemAnswer {
     body: Value,
 }
 
+impl ItemAnswer {
+    fn is_retryable(&self) -> bool {
+        self.body["retryable"].as_bool().unwrap_or(false)
+    }
+}
+
 /// Takes down the verdicts; what is left open, and why, is to be sent again.
 pub(super) fn settle(
     items: Vec<Item>,
@@ -36,20 +42,15 @@ pub(super) fn settle(
 ) -> Option<(Vec<Item>, String)> {
     let why = answers
         .iter()
-        .find(|answer| is_passing(answer.status))
+        .find(|answer| answer.is_retryable() && is_passing(answer.status))
         .map(reason);
     let mut open = Vec::new();
     for (item, answer) in items.into_iter().zip(answers) {
-        let retryable = answer.body["retryable"].as_bool().unwrap_or(false);
         let verdict = match answer.status {
             200 | 201 if answer.replayed => Verdict::AlreadyThere,
             200 | 201 => Verdict::Recorded,
-            status if retryable && is_passing(status) => {
-                open.push(item);
-                continue;
-            }
-            // a refund of a sale that was put off waits with it
-            _ if retryable && why.is_some() => {
+            // with the server's own trouble, or with a sale that has it: a refund waits for its sale
+            _ if answer.is_retryable() && why.is_some() => {
                 open.push(item);
                 continue;
             }
