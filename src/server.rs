@@ -71,7 +71,7 @@ impl Modify for KeyScheme {
 /// Every route, with its description.
 fn routes(first_version: bool) -> OpenApiRouter<Sales> {
     let batch = OpenApiRouter::new()
-        .routes(routes!(record::record_batch))
+        .routes(routes!(record::batch::record_batch))
         .layer(DefaultBodyLimit::max(limits::BATCH_BODY_BYTES));
     let mut routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(record::record_sale, read::list_sales))
@@ -102,7 +102,7 @@ pub fn router(server: Server) -> Router {
     let entropy = server.sales.site.entropy.clone();
     let places = Arc::new(Semaphore::new(limits::CONCURRENT_REQUESTS));
     let (routes, openapi) = routes(server.first_version).split_for_parts();
-    routes
+    let router = routes
         .with_state(server.sales)
         .merge(pages::routes(openapi))
         .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") })
@@ -113,14 +113,15 @@ pub fn router(server: Server) -> Router {
         ))
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state(places, layers::bound))
-        .layer(middleware::from_fn_with_state(entropy, layers::observe))
-        .layer(cors(server.cors_origins))
+        .layer(middleware::from_fn_with_state(entropy, layers::observe));
+    // without origins no preflight is answered either
+    match server.cors_origins {
+        none if none.is_empty() => router,
+        origins => router.layer(cors(origins)),
+    }
 }
 
 fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
-    if origins.is_empty() {
-        return CorsLayer::new();
-    }
     let ours = ["idempotency-key", layers::REQUEST_ID, "traceparent"].map(HeaderName::from_static);
     let exposed = [
         "x-request-id",

@@ -79,10 +79,13 @@ impl Problem {
         faults.truncate(limits::FAULTS);
         let mut problem = match faults.as_slice() {
             [only] => Self::new(only.code, only.detail.clone()),
-            _ if total > limits::FAULTS => Self::new(
-                several,
-                format!("{total} faults; the first {} are named", limits::FAULTS),
-            ),
+            _ if total > limits::FAULTS => {
+                let most = limits::FAULTS;
+                Self::new(
+                    several,
+                    format!("more than {most} faults; the first {most} are named"),
+                )
+            }
             _ => Self::new(several, format!("{total} faults")),
         };
         problem.rest.faults = faults;

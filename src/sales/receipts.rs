@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use counterfoil_proofs::caip::Caip10;
+use counterfoil_proofs::leaf::OrderId;
 use counterfoil_proofs::receipt::{
     Anchor, AnchorState, BatchRef, Block, MEDIA_TYPE, Receipt, Version,
 };
@@ -192,6 +193,7 @@ pub async fn read_proof(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let order_id = OrderId::parse(&order_id).map_err(|_| missing())?;
     let stored = readable_sale(&sales, caller, params, Wanted::Order(order_id)).await?;
     let issued = issue(&sales, &stored).await?;
     let receipt: serde_json::Value =

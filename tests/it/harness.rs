@@ -2,6 +2,7 @@
 
 mod client;
 mod database;
+mod problem;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use client::{Answer, Client, sale};
 pub(crate) use database::Database;
+pub(crate) use problem::{check_document, faults_of};
 
 /// The address customers are told, wherever the test's server really listens.
 pub(crate) const PUBLIC_URL: &str = "https://receipts.example";

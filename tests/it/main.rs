@@ -1,7 +1,11 @@
 //! The integration tests: one binary, real Postgres and real chain. `DATABASE_URL` names a cluster on
 //! which each test makes a database of its own, `RPC_URL` a local chain.
 
+mod bounds;
 mod deployment;
 mod harness;
+mod hostile;
+mod idempotency;
+mod mutations;
 mod recording;
 mod tidy;

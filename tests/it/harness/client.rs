@@ -66,6 +66,11 @@ impl Client {
         }
     }
 
+    /// The key.
+    pub(crate) fn key(&self) -> &str {
+        self.key.as_deref().expect("a client with a key")
+    }
+
     /// The same with another key.
     pub(crate) fn with_key(&self, key: Option<&str>) -> Self {
         Self {
