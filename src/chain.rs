@@ -4,64 +4,34 @@
 //! - [`Chain`]: what is read from a chain, and the one thing that is sent to it
 //! - `rpc`: JSON-RPC over HTTP, its time limit and its errors
 //! - `registry`: the registry contract's calls and its creation code
-//! - `signer`: private keys and signed transactions
+//! - `signer`: private keys and signed transactions; `account`: addresses as text
+//! - `network`: what is known of particular chains
 
+mod account;
+mod network;
 mod registry;
 mod rpc;
 mod signer;
 
 use std::ops::RangeInclusive;
 
-use alloy::primitives::{Address, B256, Bytes, U64, U128};
+use alloy::primitives::{Address, B256, Bytes, U64, U128, U256};
 use counterfoil_proofs::{Hash, keccak256};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+pub use account::{Account, AccountError, parse_account};
+pub use network::{explorer_tx_url, is_local, is_production};
 pub use registry::{anchor_call, creation_code, runtime_code_hash};
 pub use rpc::{ChainError, install_tls};
-pub use signer::{KeyError, Signed, Signer, Transaction};
+pub use signer::{KeyError, Signed, Signer, Transaction, check_account};
 
 use rpc::Rpc;
 
-/// An account on a chain: a contract's address or a key's.
-pub type Account = [u8; 20];
-
-/// Chains on which nothing is at stake: local ones and public test chains.
-const TEST_CHAINS: [u64; 8] = [
-    31337, 1337, 11_155_111, 17_000, 560_048, 80_002, 43_113, 84_532,
-];
-/// Chains that run on the machine of a developer.
-const LOCAL_CHAINS: [u64; 2] = [31337, 1337];
 /// Calls of one RPC at a time.
 const CALLS_AT_ONCE: usize = 16;
-
-/// Whether a chain is one on which anchors matter: every chain that is not known to be for tests.
-pub fn is_production(chain_id: u64) -> bool {
-    !TEST_CHAINS.contains(&chain_id)
-}
-
-/// Whether a chain runs on a developer's machine, where well-known keys do no harm.
-pub fn is_local(chain_id: u64) -> bool {
-    LOCAL_CHAINS.contains(&chain_id)
-}
-
-/// Where a transaction can be looked at by anybody; none for a chain without a public explorer.
-pub fn explorer_tx_url(chain_id: u64, tx: &Hash) -> Option<String> {
-    let host = match chain_id {
-        1 => "etherscan.io",
-        10 => "optimistic.etherscan.io",
-        137 => "polygonscan.com",
-        8453 => "basescan.org",
-        42_161 => "arbiscan.io",
-        11_155_111 => "sepolia.etherscan.io",
-        84_532 => "sepolia.basescan.org",
-        80_002 => "amoy.polygonscan.com",
-        _ => return None,
-    };
-    Some(format!("https://{host}/tx/{}", hex(tx)))
-}
 
 /// A block of a chain, as its header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +70,17 @@ pub struct TxReceipt {
     pub gas_used: u64,
     /// The contract it created.
     pub created: Option<Account>,
+}
+
+/// Where a registry took a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anchored {
+    /// The transaction.
+    pub tx: Hash,
+    /// Height of its block.
+    pub block_number: u64,
+    /// Hash of its block.
+    pub block_hash: Hash,
 }
 
 /// The fee caps of a transaction (EIP-1559), wei a unit of gas.
@@ -325,6 +306,26 @@ impl Chain {
         Ok(roots.into_iter().map(|(_, root)| root).collect())
     }
 
+    /// The event by which a registry says that it took a batch, if it is in the block at this height.
+    pub async fn anchored_at(
+        &self,
+        registry: Account,
+        batch: u64,
+        block_number: u64,
+    ) -> Result<Option<Anchored>, ChainError> {
+        let height = U64::from(block_number);
+        let filter = json!({
+            "address": Address::from(registry), "fromBlock": height, "toBlock": height,
+            "topics": [registry::anchored_topic(), B256::from(U256::from(batch))],
+        });
+        let logs: Vec<Log> = self.rpc.call("eth_getLogs", json!([filter])).await?;
+        Ok(logs.first().map(|log| Anchored {
+            tx: log.transaction_hash.0,
+            block_number: log.block_number.to(),
+            block_hash: log.block_hash.0,
+        }))
+    }
+
     async fn read<T>(
         &self,
         contract: Account,
@@ -365,6 +366,15 @@ struct RawReceipt {
     contract_address: Option<Address>,
 }
 
+/// The fields of a log that we use.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Log {
+    transaction_hash: B256,
+    block_number: U64,
+    block_hash: B256,
+}
+
 fn block_param(at: At) -> Value {
     match at {
         At::Latest => json!("latest"),
@@ -375,23 +385,4 @@ fn block_param(at: At) -> Value {
 
 fn hex(bytes: &[u8]) -> String {
     counterfoil_proofs::hex::encode(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chain_that_is_not_known_to_be_for_tests_is_a_production_chain() {
-        for (id, production) in [
-            (1, true),
-            (10, true),
-            (137, true),
-            (31337, false),
-            (11_155_111, false),
-        ] {
-            assert_eq!(is_production(id), production, "{id}");
-        }
-        assert!(TEST_CHAINS.iter().filter(|id| is_local(**id)).count() == LOCAL_CHAINS.len());
-    }
 }

@@ -163,7 +163,9 @@ pub async fn serve(
         .await
 }
 
-/// The routes of the metrics' own listener.
+/// The routes of the metrics' own listener. `/livez` is there too: a worker has no other.
 pub fn metrics_router(handle: PrometheusHandle) -> Router {
-    Router::new().route("/metrics", get(move || std::future::ready(handle.render())))
+    Router::new()
+        .route("/metrics", get(move || std::future::ready(handle.render())))
+        .route("/livez", get(health::livez))
 }

@@ -14,16 +14,19 @@ pub use finding::{Finding, SaleName};
 use crate::{Hash, leaf::Sale, manifest::BatchFile};
 
 /// Checks `rows`, all the sales that `merchant` is said to have made, against `batches`, the files
-/// of all batches from the first, in any order of rows and in ascending order of batches.
+/// of all batches from the first to the last that is anchored. The rows may be in any order, the
+/// batches ascend.
 ///
 /// `anchored` is what the chain has as the root of a batch, from a source of the caller's own
-/// choice; `None` when it has none.
+/// choice; `None` or zero when it has none.
 pub fn verify(
     merchant: [u8; 16],
     rows: &[Sale],
     batches: &[BatchFile],
     anchored: impl Fn(u64) -> Option<Hash>,
 ) -> Verdict {
+    // A registry has the root zero for a batch that it does not have.
+    let anchored = |batch| anchored(batch).filter(|root| *root != [0; 32]);
     let mut findings = Vec::new();
     let sealed = chain::check(batches, anchored, &mut findings);
     let unsealed = rows::check(merchant, rows, &sealed, &mut findings);

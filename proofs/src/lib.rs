@@ -35,3 +35,8 @@ pub mod verify;
 pub use hash::{Hash, keccak256};
 /// An unsigned integer of 256 bits, as the EVM has it.
 pub use ruint::aliases::U256;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

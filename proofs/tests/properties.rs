@@ -115,6 +115,8 @@ prop_compose! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn tree_and_proofs_are_those_of_rs_merkle(leaves in leaves(300), manifest_hash: Hash) {
         let mut sorted = leaves.clone();

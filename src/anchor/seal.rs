@@ -12,14 +12,16 @@ use counterfoil_proofs::manifest::ManifestError;
 use counterfoil_proofs::tree::TreeError;
 use counterfoil_proofs::{Hash, hex};
 use sqlx::{Connection, PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::store::RowCount;
 use super::store::chains;
-use super::store::seal::{self as store, SealHead, Seals};
+use super::store::seal::{self as store, SealHead, Seals, Waiting};
 use crate::chain::is_production;
 use crate::clock::{Entropy, from_unix_ms};
 use crate::telemetry;
 use draft::{Draft, Frozen};
+use leaves::{Fault, MerchantLeaves};
 
 /// Rows that one statement writes: enough to forget the statement, few enough for its parameters.
 const ROWS_A_STATEMENT: usize = 8192;
@@ -100,26 +102,23 @@ pub async fn step(
     batch_leaves: usize,
 ) -> Result<Outcome, SealError> {
     let mut conn = pool.acquire().await?;
-    let head = store::head(&mut conn).await?;
-    let chains = chains::current(&mut conn).await?;
-    if chains.is_empty() {
+    let read = read(&mut conn, batch_leaves).await?;
+    for (merchant, fault) in read.faults {
+        leaves::hold(&mut conn, merchant, &fault).await?;
+    }
+    if read.chains.is_empty() {
         return Ok(Outcome::NoRegistry);
     }
-    let test = !chains
-        .iter()
-        .any(|chain| is_production(chain.cast_unsigned()));
-    let waiting = store::waiting(&mut conn, test).await?;
-    let runs = share::fair(&waiting, batch_leaves);
-    let merchants = leaves::compute(&mut conn, runs).await?;
-    if merchants.is_empty() {
+    if read.merchants.is_empty() {
         return Ok(Outcome::Nothing);
     }
     let now = store::now(&mut conn).await?;
+    let head = read.head;
     let draft = Draft {
         head,
         now,
-        chains,
-        merchants,
+        chains: read.chains,
+        merchants: read.merchants,
     };
     let entropy = entropy.clone();
     let frozen = match tokio::task::spawn_blocking(move || draft.freeze(&entropy)).await? {
@@ -138,14 +137,50 @@ pub async fn step(
 /// When the database fails.
 pub async fn backlog(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let chains = chains::current(conn).await?;
+    let waiting = waiting(conn, &chains).await?;
+    Ok(waiting
+        .iter()
+        .map(|one| one.last_seq - one.first_seq + 1)
+        .sum())
+}
+
+/// What there is to seal.
+struct Read {
+    head: SealHead,
+    chains: Vec<i64>,
+    merchants: Vec<MerchantLeaves>,
+    faults: Vec<(Uuid, Fault)>,
+}
+
+/// Reads everything in one snapshot: a batch that another worker commits meanwhile must not make its
+/// sales look as if they could not be sealed.
+async fn read(conn: &mut PgConnection, batch_leaves: usize) -> Result<Read, SealError> {
+    let mut snapshot = conn
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
+    let head = store::head(&mut snapshot).await?;
+    let chains = chains::current(&mut snapshot).await?;
+    let shares = if chains.is_empty() {
+        Vec::new()
+    } else {
+        share::fair(&waiting(&mut snapshot, &chains).await?, batch_leaves)
+    };
+    let (merchants, faults) = leaves::compute(&mut snapshot, &shares).await?;
+    snapshot.commit().await?;
+    Ok(Read {
+        head,
+        chains,
+        merchants,
+        faults,
+    })
+}
+
+/// Who waits. Merchants in test mode are never anchored beside a production chain.
+async fn waiting(conn: &mut PgConnection, chains: &[i64]) -> Result<Vec<Waiting>, sqlx::Error> {
     let test = !chains
         .iter()
         .any(|chain| is_production(chain.cast_unsigned()));
-    let waiting = store::waiting(conn, test).await?;
-    Ok(waiting
-        .iter()
-        .map(|merchant| merchant.last_seq - merchant.first_seq + 1)
-        .sum())
+    store::waiting(conn, test).await
 }
 
 /// The one transaction that makes a batch.

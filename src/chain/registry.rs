@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use alloy::primitives::{Address, B256};
-use alloy::sol_types::{SolCall, SolValue};
+use alloy::sol_types::{SolCall, SolEvent, SolValue};
 use counterfoil_proofs::{Hash, hex};
 use serde::Deserialize;
 
@@ -17,6 +17,7 @@ mod abi {
         function owner() external view returns (address);
         function nextBatch() external view returns (uint64);
         function rootOf(uint64 batch) external view returns (bytes32);
+        event Anchored(uint64 indexed batch, bytes32 indexed root);
     }
 }
 
@@ -80,6 +81,11 @@ pub(super) fn decode_root_of(output: &[u8]) -> Option<Hash> {
     abi::rootOfCall::abi_decode_returns_validate(output)
         .ok()
         .map(Into::into)
+}
+
+/// By which the event of an anchored batch is known.
+pub(super) fn anchored_topic() -> B256 {
+    abi::Anchored::SIGNATURE_HASH
 }
 
 struct Artifact {

@@ -10,7 +10,7 @@ use alloy::signers::local::PrivateKeySigner;
 use counterfoil_proofs::Hash;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Account, Fees};
+use super::{Account, Fees, is_local};
 
 /// The accounts that the local development chains give money to. Everybody has their keys.
 const DEVELOPMENT_KEYS: [&str; 10] = [
@@ -108,17 +108,7 @@ impl Signer {
     /// # Errors
     /// [`KeyError::WellKnown`].
     pub fn check_for(&self, chain_id: u64) -> Result<(), KeyError> {
-        let well_known = DEVELOPMENT_KEYS
-            .iter()
-            .filter_map(|key| key.parse::<PrivateKeySigner>().ok())
-            .any(|known| known.address() == self.0.address());
-        if well_known && !super::is_local(chain_id) {
-            return Err(KeyError::WellKnown {
-                account: self.0.address(),
-                chain_id,
-            });
-        }
-        Ok(())
+        check_account(self.account(), chain_id)
     }
 
     /// Signs.
@@ -148,6 +138,24 @@ impl Signer {
             raw: envelope.encoded_2718(),
         })
     }
+}
+
+/// Refuses an account whose key everybody has on any chain but a local one.
+///
+/// # Errors
+/// [`KeyError::WellKnown`].
+pub fn check_account(account: Account, chain_id: u64) -> Result<(), KeyError> {
+    let well_known = DEVELOPMENT_KEYS
+        .iter()
+        .filter_map(|key| key.parse::<PrivateKeySigner>().ok())
+        .any(|known| known.address() == Address::from(account));
+    if well_known && !is_local(chain_id) {
+        return Err(KeyError::WellKnown {
+            account: account.into(),
+            chain_id,
+        });
+    }
+    Ok(())
 }
 
 /// A transaction without value, before it is signed.

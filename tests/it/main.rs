@@ -1,6 +1,10 @@
 //! The integration tests: one binary, real Postgres and real chain. `DATABASE_URL` names a cluster on
 //! which each test makes a database of its own, `RPC_URL` a local chain.
 
+mod anchor;
+mod anchor_faults;
+mod anchor_startup;
+mod anchored;
 mod bounds;
 mod deployment;
 mod harness;
@@ -8,4 +12,5 @@ mod hostile;
 mod idempotency;
 mod mutations;
 mod recording;
+mod seal;
 mod tidy;

@@ -22,7 +22,9 @@ const ORDER: [&[&str]; 8] = [
     &["clock", "limits"],
 ];
 /// The features that name another feature, as the domain does.
-const FEATURE_NAMES_FEATURE: [(&str, &str); 4] = [
+const FEATURE_NAMES_FEATURE: [(&str, &str); 5] = [
+    // a leaf is computed from the stored sale
+    ("anchor", "sales"),
     ("sales", "loyalty"),
     ("sales", "rates"),
     ("shop", "sales"),

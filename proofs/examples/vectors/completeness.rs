@@ -159,6 +159,7 @@ fn batch_cases() -> &'static [(&'static str, Tamper)] {
             e.anchored[1][0] ^= 1
         }),
         ("a manifest left out", |e| drop(e.batches.remove(1))),
+        ("the last manifest left out", |e| e.batches.truncate(2)),
         ("the first manifest left out", |e| drop(e.batches.remove(0))),
         ("a manifest that skips a number", |e| {
             let last = e.batches.remove(2);

@@ -81,6 +81,12 @@ pub enum Finding {
         /// The batch.
         batch: u64,
     },
+    /// A batch that the chain has, after the last one that is there.
+    #[error("the chain has batch {batch}, and its file is not there")]
+    BatchLeftOut {
+        /// The batch.
+        batch: u64,
+    },
     /// A batch that the chain has another root for.
     #[error("batch {batch} gives the root {}, the chain has {}", hex::encode(.found), hex::encode(.anchored))]
     RootWrong {
@@ -185,6 +191,7 @@ impl Finding {
             Finding::BatchFaulty { .. } => "batch_faulty",
             Finding::PreviousWrong { .. } => "previous_wrong",
             Finding::NotAnchored { .. } => "not_anchored",
+            Finding::BatchLeftOut { .. } => "batch_left_out",
             Finding::RootWrong { .. } => "root_wrong",
             Finding::RunBroken { .. } => "run_broken",
             Finding::HeadForked { .. } => "head_forked",

@@ -34,15 +34,15 @@ pub(super) fn check(
     own.sort_by_key(|row| row.seq);
     let mut strays: Vec<&Sale> = own
         .into_iter()
-        .filter(|row| runs.place(row, row.seq).is_none())
+        .filter(|row| !runs.place(row, row.seq))
         .collect();
-    name_renumbered(&mut runs, &mut strays, findings);
-    let identities = name_sealed_twice(&runs, findings);
+    let mut free = runs.free();
+    name_renumbered(&mut runs, &mut free, &mut strays, findings);
+    let sealed = name_sealed_twice(&runs, findings);
     // A row in a place of its own that has come by another's order id is rather a changed one.
     let double = |row: &Sale| {
-        identities
-            .of(row)
-            .filter(|of| of.sale == row.sale || !runs.is_free(row.seq))
+        let of = sealed.same(row)?;
+        (of.sale == row.sale || !free.contains_key(&row.seq)).then_some(of)
     };
     strays.retain(|row| match double(row) {
         Some(of) => {
@@ -54,43 +54,41 @@ pub(super) fn check(
         }
         None => true,
     });
-    let later = name_strays(&runs, &strays, findings);
+    let later = name_strays(&runs, free, &strays, findings);
     runs.check_heads(findings);
-    name_unsealed(runs.end(), later, findings)
+    name_unsealed(runs.end(), later, sealed, findings)
 }
 
 /// Finds out which rows were sealed under another number, and puts them there.
 fn name_renumbered<'r>(
     runs: &mut Runs<'_, 'r>,
+    free: &mut BTreeMap<u64, u64>,
     strays: &mut Vec<&'r Sale>,
     findings: &mut Vec<Finding>,
 ) {
-    let mut tries = 0;
+    let mut tries_left = MAX_TRIES;
     let mut offset = 0i128;
     strays.retain(|row| {
         // Rows are mostly moved together, so where the last one belonged tells of the next.
         let near = u64::try_from(i128::from(row.seq) + offset).ok();
-        let others: Vec<u64> = if tries < MAX_TRIES {
-            runs.free()
-                .map(|(seq, _)| seq)
-                .take(MAX_TRIES - tries)
-                .collect()
-        } else {
-            Vec::new()
+        let near = near.filter(|seq| *seq != row.seq && free.contains_key(seq));
+        let candidates = near
+            .into_iter()
+            .chain(free.keys().copied())
+            .take(tries_left);
+        let mut place = candidates.inspect(|_| tries_left -= 1);
+        let Some(seq) = place.find(|seq| runs.place(row, *seq)) else {
+            return true;
         };
-        for seq in near.into_iter().chain(others) {
-            tries += 1;
-            if let Some(batch) = runs.place(row, seq) {
-                offset = i128::from(seq) - i128::from(row.seq);
-                findings.push(Finding::Renumbered {
-                    row: (*row).into(),
-                    seq,
-                    batch,
-                });
-                return false;
-            }
+        offset = i128::from(seq) - i128::from(row.seq);
+        if let Some(batch) = free.remove(&seq) {
+            findings.push(Finding::Renumbered {
+                row: (*row).into(),
+                seq,
+                batch,
+            });
         }
-        true
+        false
     });
 }
 
@@ -98,7 +96,7 @@ fn name_renumbered<'r>(
 fn name_sealed_twice<'r>(runs: &Runs<'_, 'r>, findings: &mut Vec<Finding>) -> Identities<'r> {
     let mut identities = Identities::default();
     for row in runs.rows() {
-        match identities.of(row) {
+        match identities.same(row) {
             Some(of) => findings.push(Finding::Double {
                 row: row.into(),
                 of: of.into(),
@@ -113,13 +111,13 @@ fn name_sealed_twice<'r>(runs: &Runs<'_, 'r>, findings: &mut Vec<Finding>) -> Id
 /// the rows after the last sealed number.
 fn name_strays<'r>(
     runs: &Runs<'_, '_>,
+    mut free: BTreeMap<u64, u64>,
     strays: &[&'r Sale],
     findings: &mut Vec<Finding>,
 ) -> Vec<&'r Sale> {
-    let mut missing: BTreeMap<u64, u64> = runs.free().collect();
     let mut later = Vec::new();
     for row in strays {
-        if let Some(batch) = missing.remove(&row.seq) {
+        if let Some(batch) = free.remove(&row.seq) {
             findings.push(Finding::Changed {
                 row: (*row).into(),
                 batch,
@@ -133,23 +131,22 @@ fn name_strays<'r>(
         }
     }
     findings.extend(
-        missing
-            .into_iter()
+        free.into_iter()
             .map(|(seq, batch)| Finding::Missing { seq, batch }),
     );
     later
 }
 
 /// Names what is wrong among the rows that are not sealed yet, which go on from `expected`.
-fn name_unsealed(
+fn name_unsealed<'r>(
     mut expected: u64,
-    later: Vec<&Sale>,
+    later: Vec<&'r Sale>,
+    mut identities: Identities<'r>,
     findings: &mut Vec<Finding>,
 ) -> Vec<SaleName> {
-    let mut identities = Identities::default();
     let mut unsealed = Vec::with_capacity(later.len());
     for row in later {
-        if let Some(of) = identities.of(row) {
+        if let Some(of) = identities.same(row) {
             findings.push(Finding::Double {
                 row: row.into(),
                 of: of.into(),
@@ -184,7 +181,8 @@ impl<'r> Identities<'r> {
         self.by_order.insert(&row.order_id, row);
     }
 
-    fn of(&self, row: &Sale) -> Option<&'r Sale> {
+    /// The row that is the same sale, by its id or its order id.
+    fn same(&self, row: &Sale) -> Option<&'r Sale> {
         let same_order = || self.by_order.get(&row.order_id);
         self.by_sale.get(&row.sale).or_else(same_order).copied()
     }

@@ -1,5 +1,7 @@
 //! The runs of a merchant's sequence numbers that the batches commit to.
 
+use std::collections::BTreeMap;
+
 use super::Finding;
 use crate::{
     Hash,
@@ -7,9 +9,12 @@ use crate::{
     manifest::{BatchFile, next_head},
 };
 
+/// All runs of a merchant: ascending, and none overlaps another.
+pub(super) struct Runs<'b, 'r>(Vec<Run<'b, 'r>>);
+
 /// One merchant's run in one batch, and the rows found for it.
-pub(super) struct Run<'b, 'r> {
-    pub(super) batch: u64,
+struct Run<'b, 'r> {
+    batch: u64,
     first: u64,
     head: Hash,
     /// Whether it goes on where the run before ended.
@@ -20,11 +25,9 @@ pub(super) struct Run<'b, 'r> {
     rows: Vec<Option<(&'r Sale, Hash)>>,
 }
 
-/// All runs of a merchant, ascending.
-pub(super) struct Runs<'b, 'r>(Vec<Run<'b, 'r>>);
-
 impl<'b, 'r> Runs<'b, 'r> {
-    /// The runs of the merchant's marks; names those that do not go on where the last one ended.
+    /// The runs of the merchant's marks. Those that do not go on where the last one ended are
+    /// named; those that go back are not used any further.
     pub(super) fn of(
         merchant: [u8; 16],
         batches: &[&'b BatchFile],
@@ -48,6 +51,9 @@ impl<'b, 'r> Runs<'b, 'r> {
                     found: first,
                 });
             }
+            if first < expected {
+                continue;
+            }
             expected = mark.last_seq.saturating_add(1);
             // No longer than the batch has leaves, or its own check would have refused it.
             let length = (mark.last_seq - first + 1) as usize;
@@ -66,45 +72,50 @@ impl<'b, 'r> Runs<'b, 'r> {
 
     /// The number after the last one that is sealed.
     pub(super) fn end(&self) -> u64 {
-        self.0.iter().map(Run::end).max().unwrap_or(1)
+        self.0
+            .last()
+            .map_or(1, |run| run.first.saturating_add(run.rows.len() as u64))
     }
 
     /// Whether a batch commits to this number.
     pub(super) fn covers(&self, seq: u64) -> bool {
-        self.0.iter().any(|run| run.place(seq).is_some())
-    }
-
-    /// Whether a batch commits to this number and no row was found for it.
-    pub(super) fn is_free(&self, seq: u64) -> bool {
-        let run = self.0.iter().find_map(|run| Some((run, run.place(seq)?)));
-        run.is_some_and(|(run, place)| run.rows[place].is_none())
+        self.find(seq).is_some()
     }
 
     /// Puts `row` at `seq` if that place is free and the batch commits to the row's fields with
-    /// this number. Returns the batch.
-    pub(super) fn place(&mut self, row: &'r Sale, seq: u64) -> Option<u64> {
-        let run = self.0.iter_mut().find(|run| run.place(seq).is_some())?;
-        let place = run.place(seq)?;
+    /// this number. Returns whether it does.
+    pub(super) fn place(&mut self, row: &'r Sale, seq: u64) -> bool {
+        let Some((run, place)) = self.find(seq) else {
+            return false;
+        };
+        let run = &mut self.0[run];
         if run.rows[place].is_some() {
-            return None;
+            return false;
         }
         let leaf = if row.seq == seq {
             row.leaf()
         } else {
             Sale { seq, ..row.clone() }.leaf()
         };
-        run.leaves.binary_search(&leaf).ok()?;
-        run.rows[place] = Some((row, leaf));
-        Some(run.batch)
+        let sealed = run.leaves.binary_search(&leaf).is_ok();
+        if sealed {
+            run.rows[place] = Some((row, leaf));
+        }
+        sealed
     }
 
-    /// The numbers that have no row yet, ascending, each with its batch.
-    pub(super) fn free(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.0.iter().flat_map(|run| {
-            let rows = run.rows.iter().zip(run.first..);
-            rows.filter(|(row, _)| row.is_none())
-                .map(|(_, seq)| (seq, run.batch))
-        })
+    /// The numbers that have no row yet, each with its batch.
+    pub(super) fn free(&self) -> BTreeMap<u64, u64> {
+        let free = |run: &Run<'_, '_>| {
+            let batch = run.batch;
+            let numbered = (run.first..)
+                .zip(&run.rows)
+                .filter(|(_, row)| row.is_none());
+            numbered
+                .map(move |(seq, _)| (seq, batch))
+                .collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(free).collect()
     }
 
     /// The rows that stand at the number they were sealed with, or were found to belong there.
@@ -120,8 +131,7 @@ impl<'b, 'r> Runs<'b, 'r> {
         let mut before = [0; 32];
         for run in &self.0 {
             let found = run.head;
-            let expected = run.head_after(before);
-            if let (true, Some(expected)) = (run.follows, expected)
+            if let (true, Some(expected)) = (run.follows, run.head_after(before))
                 && expected != found
             {
                 findings.push(Finding::HeadForked {
@@ -133,18 +143,19 @@ impl<'b, 'r> Runs<'b, 'r> {
             before = found;
         }
     }
+
+    /// The run and the place in it of a number.
+    fn find(&self, seq: u64) -> Option<(usize, usize)> {
+        let run = self
+            .0
+            .partition_point(|run| run.first <= seq)
+            .checked_sub(1)?;
+        let place = usize::try_from(seq - self.0[run].first).ok()?;
+        (place < self.0[run].rows.len()).then_some((run, place))
+    }
 }
 
 impl Run<'_, '_> {
-    fn end(&self) -> u64 {
-        self.first.saturating_add(self.rows.len() as u64)
-    }
-
-    fn place(&self, seq: u64) -> Option<usize> {
-        let place = usize::try_from(seq.checked_sub(self.first)?).ok()?;
-        (place < self.rows.len()).then_some(place)
-    }
-
     /// The running hash after this run, if all its rows are there.
     fn head_after(&self, before: Hash) -> Option<Hash> {
         self.rows.iter().try_fold(before, |head, row| {

@@ -65,6 +65,10 @@ fn prefix(hash: &Hash) -> u64 {
 
 /// How many of `items` one thread takes.
 pub(super) fn chunk_size(items: usize) -> usize {
+    // Asking for the number of cores reads files, so a small tree does not ask.
+    if items <= NODES_PER_THREAD {
+        return NODES_PER_THREAD;
+    }
     let threads = available_parallelism().map_or(1, usize::from);
     items.div_ceil(threads).max(NODES_PER_THREAD)
 }

@@ -38,7 +38,13 @@ impl Proofs {
         self.shape = Shape::of(levels);
         let Shape { leaves, .. } = self.shape;
         let start = |index| self.shape.start(index);
-        self.siblings.resize(start(leaves), [0; 32]);
+        let siblings = start(leaves);
+        if self.siblings.capacity() < siblings {
+            // Zeroed memory straight from the system is first touched by the threads below.
+            self.siblings = vec![[0; 32]; siblings];
+        } else {
+            self.siblings.resize(siblings, [0; 32]);
+        }
         let chunk = chunk_size(leaves);
         scope(|threads| {
             let mut rest = self.siblings.as_mut_slice();

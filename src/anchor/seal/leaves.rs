@@ -34,42 +34,37 @@ pub(super) struct SaleLeaf {
 
 /// A sale that cannot be sealed.
 #[derive(Debug)]
-struct Fault {
+pub(super) struct Fault {
     seq: i64,
     reason: String,
 }
 
-/// Reads the shares and computes their leaves, ascending by merchant. A merchant with a sale that
-/// cannot be sealed is put on hold, with its sales before that one still taken.
+/// Reads the shares and computes their leaves, ascending by merchant. Of a merchant with a sale that
+/// cannot be sealed the sales before that one are taken, and the fault is given beside.
 pub(super) async fn compute(
     conn: &mut PgConnection,
-    shares: Vec<Share>,
-) -> Result<Vec<MerchantLeaves>, SealError> {
+    shares: &[Share],
+) -> Result<(Vec<MerchantLeaves>, Vec<(Uuid, Fault)>), SealError> {
     let mut merchants: Vec<MerchantLeaves> = Vec::with_capacity(shares.len());
     let mut faults: Vec<(Uuid, Fault)> = Vec::new();
-    for reads in pages(&shares) {
+    for reads in pages(shares) {
         let runs: Vec<Run> = reads.iter().map(|share| share.run).collect();
         let rows = store::sales(conn, &runs).await?;
         let parts = tokio::task::spawn_blocking(move || leaves_of(&reads, &rows)).await?;
         for (part, fault) in parts {
-            let held = faults
-                .last()
-                .is_some_and(|(merchant, _)| *merchant == part.merchant_id);
+            let merchant = part.merchant_id;
+            if faults.last().is_some_and(|(faulty, _)| *faulty == merchant) {
+                continue;
+            }
             match merchants.last_mut() {
-                _ if held => {}
-                Some(last) if last.merchant_id == part.merchant_id => last.sales.extend(part.sales),
+                Some(last) if last.merchant_id == merchant => last.sales.extend(part.sales),
                 _ => merchants.push(part),
             }
-            if let (false, Some(fault)) = (held, fault) {
-                faults.push((merchants[merchants.len() - 1].merchant_id, fault));
-            }
+            faults.extend(fault.map(|fault| (merchant, fault)));
         }
     }
-    for (merchant, fault) in faults {
-        hold(conn, merchant, &fault).await?;
-    }
     merchants.retain(|merchant| !merchant.sales.is_empty());
-    Ok(merchants)
+    Ok((merchants, faults))
 }
 
 /// Cuts shares into reads of at most [`ROWS_A_READ`] rows, in the same order.
@@ -178,7 +173,12 @@ fn leaf(seq: i64, row: &QueuedSale) -> Result<SaleLeaf, String> {
     })
 }
 
-async fn hold(conn: &mut PgConnection, merchant: Uuid, fault: &Fault) -> Result<(), sqlx::Error> {
+/// Puts a merchant on hold and says so, once.
+pub(super) async fn hold(
+    conn: &mut PgConnection,
+    merchant: Uuid,
+    fault: &Fault,
+) -> Result<(), sqlx::Error> {
     let Fault { seq, reason } = fault;
     let now = store::now(conn).await?;
     if store::hold(conn, merchant, *seq, reason, now).await? {

@@ -1,0 +1,170 @@
+//! What a chain says of a receipt. It is told the registry, the number of the batch, and for the hints
+//! the height of a block; never a field of the sale.
+
+use counterfoil_proofs::caip::Caip10;
+use counterfoil_proofs::receipt::{Anchor, AnchorState, CheckError, Outcome, Receipt};
+use counterfoil_proofs::{Hash, hex};
+
+use super::Step;
+use crate::chain::{Account, At, Block, Chain, ChainError, explorer_tx_url};
+
+/// Why a receipt is not proved by a chain.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOnChain {
+    /// It does not hold in itself.
+    #[error("the receipt does not hold")]
+    Receipt(#[source] CheckError),
+    /// Its sale is in no batch yet.
+    #[error("the sale is not sealed yet")]
+    NotSealed,
+    /// The registry has another root.
+    #[error("the registry has the root {} for batch {batch}, the receipt leads to {}", hex::encode(.found), hex::encode(.root))]
+    OtherRoot {
+        /// The batch.
+        batch: u64,
+        /// The root in the registry.
+        found: Hash,
+        /// Where the receipt leads.
+        root: Hash,
+    },
+    /// The registry has no root, though the receipt says that it has one for good.
+    #[error("the registry has no root for batch {batch}, though the receipt calls it finalized")]
+    Missing {
+        /// The batch.
+        batch: u64,
+    },
+    /// The registry has no root yet.
+    #[error("the registry has no root for batch {batch} yet")]
+    NotAnchored {
+        /// The batch.
+        batch: u64,
+    },
+    /// The registry has the root, at a block that may still be reorganised.
+    #[error(
+        "only mined: the registry has the root of batch {batch}, but not at a finalized block yet"
+    )]
+    OnlyMined {
+        /// The batch.
+        batch: u64,
+    },
+    /// The chain cannot be asked.
+    #[error("the chain cannot be asked")]
+    Chain(#[from] ChainError),
+}
+
+impl NotOnChain {
+    /// Whether it says that the receipt is not valid, and not merely that it is not proved yet.
+    pub fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Self::Receipt(_) | Self::OtherRoot { .. } | Self::Missing { .. }
+        )
+    }
+}
+
+/// Checks a receipt against a registry, whose chain `chain` must be, and gives the finalized block at
+/// which the registry has the root that the sale's fields lead to.
+///
+/// # Errors
+/// [`NotOnChain`], when it is not so or cannot be known.
+pub async fn receipt_on_chain(
+    receipt: &Receipt,
+    chain: &Chain,
+    registry: Caip10,
+) -> Result<Block, NotOnChain> {
+    let checked = receipt.check();
+    for (_, outcome) in checked.steps {
+        if let Outcome::Failed(error) = outcome {
+            return Err(NotOnChain::Receipt(error));
+        }
+    }
+    let (root, batch) = match (checked.root, &receipt.batch) {
+        (Some(root), Some(batch)) => (root, batch.id),
+        _ => return Err(NotOnChain::NotSealed),
+    };
+    let address = registry.address;
+    let finalized = chain.finalized().await?;
+    let found = match &finalized {
+        Some(block) => chain.root_of(address, batch, At::Block(block.hash)).await?,
+        None => None,
+    };
+    if let (Some(found), Some(block)) = (found, finalized) {
+        return if found == root {
+            Ok(block)
+        } else {
+            Err(NotOnChain::OtherRoot { batch, found, root })
+        };
+    }
+    match chain.root_of(address, batch, At::Latest).await? {
+        Some(found) if found == root => Err(NotOnChain::OnlyMined { batch }),
+        Some(found) => Err(NotOnChain::OtherRoot { batch, found, root }),
+        None if receipt
+            .anchors
+            .iter()
+            .any(|anchor| anchor.state == AnchorState::Finalized) =>
+        {
+            Err(NotOnChain::Missing { batch })
+        }
+        None => Err(NotOnChain::NotAnchored { batch }),
+    }
+}
+
+/// Compares what the receipt says of its anchor with the chain. Nothing of it is needed for the proof;
+/// but a receipt that misstates it was changed.
+pub(super) async fn anchor_hints(
+    receipt: &Receipt,
+    chain: &Chain,
+    registry: Caip10,
+) -> Vec<(String, Step)> {
+    let name = "what it says of its anchor".to_owned();
+    let Some(batch) = &receipt.batch else {
+        return Vec::new();
+    };
+    let Some(anchor) = receipt
+        .anchors
+        .iter()
+        .find(|anchor| anchor.registry == registry)
+    else {
+        let text = "the receipt does not name this registry".to_owned();
+        return vec![(name, Step::Note(text))];
+    };
+    let step = match contradiction(anchor, chain, registry.address, batch.id).await {
+        Ok(None) => Step::Ok("agrees with the chain".to_owned()),
+        Ok(Some(what)) => Step::Failed(what.to_owned()),
+        Err(error) => Step::Note(format!("not compared: {error}")),
+    };
+    vec![(name, step)]
+}
+
+async fn contradiction(
+    anchor: &Anchor,
+    chain: &Chain,
+    registry: Account,
+    batch: u64,
+) -> Result<Option<&'static str>, ChainError> {
+    if let (Some(url), Some(tx)) = (&anchor.explorer_url, &anchor.tx)
+        && Some(url) != explorer_tx_url(anchor.registry.chain_id, tx).as_ref()
+    {
+        return Ok(Some("explorer_url is not of the transaction"));
+    }
+    let Some(block) = &anchor.block else {
+        return Ok(None);
+    };
+    let found = chain.anchored_at(registry, batch, block.number).await?;
+    let Some(found) = found else {
+        return Ok(Some(
+            "block.number: the batch was not anchored in that block",
+        ));
+    };
+    if found.block_hash != block.hash {
+        return Ok(Some("block.hash is another block's"));
+    }
+    if anchor.tx.is_some_and(|tx| tx != found.tx) {
+        return Ok(Some("tx is another transaction's hash"));
+    }
+    let header = chain.block_at(block.number).await?;
+    if header.is_some_and(|header| header.time.saturating_mul(1000) != block.time.millis()) {
+        return Ok(Some("block.time is not the block's"));
+    }
+    Ok(None)
+}

@@ -1,0 +1,1 @@
+//! When anchoring refuses to begin.
