@@ -18,14 +18,11 @@
 
 pub mod anchor;
 pub mod chain;
-pub mod cli {
-    //! One file a subcommand.
-    pub mod registry;
-    pub mod verify;
-}
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod database;
+pub mod dev;
 pub mod http;
 pub mod ids;
 pub mod limits;

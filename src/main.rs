@@ -1,1 +1,7 @@
-fn main(){}
+//! The `counterfoil` program: [`counterfoil::cli`] is all of it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    counterfoil::cli::main()
+}

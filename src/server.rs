@@ -19,7 +19,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-//use crate::anchor::batches;
+use crate::anchor::batches;
 use crate::http::problem::Problem;
 use crate::http::{codes, health, layers, pages};
 use crate::limits;
@@ -79,8 +79,8 @@ fn routes(first_version: bool) -> OpenApiRouter<Sales> {
         .routes(routes!(read::read_sale))
         .routes(routes!(receipts::read_proof))
         .routes(routes!(receipts::read_receipt))
-        //        .routes(routes!(batches::list_batches))
-        //        .routes(routes!(batches::read_batch))
+        .routes(routes!(batches::list_batches))
+        .routes(routes!(batches::read_batch))
         .routes(routes!(well_known::trust))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz));

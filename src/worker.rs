@@ -66,21 +66,20 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
 async fn seal_loop(worker: Worker, shutdown: CancellationToken) {
     let mut tries = Tries::new("seal", shutdown);
     while tries.go_on() {
-        match tries
-            .step(seal::step(
-                &worker.pool,
-                &worker.entropy,
-                worker.batch_leaves,
-            ))
-            .await
-        {
+        let step = seal::step(&worker.pool, &worker.entropy, worker.batch_leaves);
+        match tries.step(step).await {
             None | Some(seal::Outcome::Lost) => {}
-            Some(seal::Outcome::Sealed { leaves, .. }) if leaves == worker.batch_leaves => {}
+            Some(seal::Outcome::Sealed { .. }) => {
+                if !is_full_batch_waiting(&worker, &mut tries).await {
+                    wait_for_batch(&worker, &mut tries).await;
+                }
+            }
             Some(_) => wait_for_batch(&worker, &mut tries).await,
         }
     }
 }
 
+/// Waits until the interval is over, or a full batch waits.
 async fn wait_for_batch(worker: &Worker, tries: &mut Tries) {
     let until = Instant::now() + worker.batch_interval;
     loop {
@@ -88,11 +87,15 @@ async fn wait_for_batch(worker: &Worker, tries: &mut Tries) {
         if rest.is_zero() || !tries.pause(rest.min(BACKLOG_EVERY)).await {
             return;
         }
-        let waiting = tries.step(backlog(&worker.pool)).await;
-        if waiting.is_some_and(|waiting| waiting >= worker.batch_leaves as i64) {
+        if is_full_batch_waiting(worker, tries).await {
             return;
         }
     }
+}
+
+async fn is_full_batch_waiting(worker: &Worker, tries: &mut Tries) -> bool {
+    let waiting = tries.step(backlog(&worker.pool)).await;
+    waiting.is_some_and(|waiting| waiting >= worker.batch_leaves as i64)
 }
 
 async fn backlog(pool: &PgPool) -> Result<i64, sqlx::Error> {

@@ -16,6 +16,8 @@ mod leaves;
 mod negative;
 #[path = "../examples/vectors/receipts.rs"]
 mod receipts;
+#[path = "../examples/vectors/refused.rs"]
+mod refused;
 #[path = "../examples/vectors/trees.rs"]
 mod trees;
 

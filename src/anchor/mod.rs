@@ -12,8 +12,10 @@
 //! - [`broadcast`]: sends what is signed until the chain has it
 //! - [`watch`]: mined, reorganised, finalized
 //! - [`gauges`], [`purge`]: what is measured, and what is thrown away
+//! - [`batches`]: what callers read of batches
 //! - [`store`]: the SQL of all of it
 
+pub mod batches;
 pub mod broadcast;
 pub mod gauges;
 pub mod publish;

@@ -77,7 +77,12 @@ pub(super) fn root_of_call(batch: u64) -> Vec<u8> {
     abi::rootOfCall { batch }.abi_encode()
 }
 
+/// Zero for no root. No output at all is what an address without code answers: at an older block the
+/// registry may not have been there yet, and so had no root.
 pub(super) fn decode_root_of(output: &[u8]) -> Option<Hash> {
+    if output.is_empty() {
+        return Some([0; 32]);
+    }
     abi::rootOfCall::abi_decode_returns_validate(output)
         .ok()
         .map(Into::into)

@@ -117,6 +117,7 @@ fn filter(params: &mut Params) -> Result<Filter, Problem> {
     params(("sale_id" = String, Path)),
     responses(
         (status = 200, body = SaleView),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),

@@ -110,7 +110,8 @@ fn timestamp(time: OffsetDateTime) -> Option<Timestamp> {
     Timestamp::from_millis(u64::try_from(unix_ms(time)).ok()?)
 }
 
-fn anchor(row: &AnchorRow) -> Option<Anchor> {
+/// An anchor as a receipt shows it; none for a row that nobody of us wrote.
+pub fn anchor(row: &AnchorRow) -> Option<Anchor> {
     let registry = Caip10 {
         chain_id: u64::try_from(row.chain_id).ok()?,
         address: fixed(&row.registry)?,
@@ -181,6 +182,7 @@ pub struct ProofAnswer {
     responses(
         (status = 200, body = ProofAnswer),
         (status = 304),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
@@ -240,6 +242,7 @@ pub async fn read_proof(
     responses(
         (status = 200, content_type = "application/vnd.counterfoil.receipt+json", body = serde_json::Value),
         (status = 304),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),

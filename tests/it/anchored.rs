@@ -33,7 +33,7 @@ pub(crate) struct Ledger {
     intake: Intake,
     clock: Clock,
     orders: AtomicU64,
-    db: Database,
+    pub(crate) db: Database,
 }
 
 impl Ledger {
@@ -62,7 +62,12 @@ impl Ledger {
             .map(|order| self.draft(order))
             .collect();
         for slice in drafts.chunks(2000) {
-            for outcome in self.intake.record(merchant, slice.to_vec()).await.unwrap() {
+            for outcome in self
+                .intake
+                .record(merchant, slice.to_vec())
+                .await
+                .expect("the database")
+            {
                 assert!(
                     matches!(
                         outcome,
@@ -82,8 +87,11 @@ impl Ledger {
         let request =
             json!({ "order_id": order, "amount": { "value": "1.00", "currency": "GBP" } });
         Draft {
-            command: SaleCommand::parse(serde_json::from_value(request).unwrap(), self.clock.now())
-                .unwrap(),
+            command: SaleCommand::parse(
+                serde_json::from_value(request).expect("JSON"),
+                self.clock.now(),
+            )
+            .expect("a sale"),
             slot: Slot {
                 space: 0,
                 key: order,
@@ -95,7 +103,11 @@ impl Ledger {
 
     /// Runs a statement as the owner and says how many rows it touched.
     pub(crate) async fn execute(&self, sql: &'static str) -> u64 {
-        self.owner.execute(sql).await.unwrap().rows_affected()
+        self.owner
+            .execute(sql)
+            .await
+            .expect("the database")
+            .rows_affected()
     }
 
     /// One number.
@@ -103,7 +115,7 @@ impl Ledger {
         sqlx::query_scalar(sql)
             .fetch_one(&self.owner)
             .await
-            .unwrap()
+            .expect("the database")
     }
 
     /// One text.
@@ -111,7 +123,7 @@ impl Ledger {
         sqlx::query_scalar(sql)
             .fetch_one(&self.owner)
             .await
-            .unwrap()
+            .expect("the database")
     }
 }
 
@@ -130,7 +142,7 @@ impl LocalChain {
             .stderr(Stdio::null())
             .spawn()
             .expect("anvil starts");
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(process.stdout.take().expect("anvil's output")).lines();
         let address = lines
             .by_ref()
             .map_while(Result::ok)
@@ -155,8 +167,8 @@ impl LocalChain {
             .json(&request)
             .send()
             .await
-            .unwrap();
-        let answer: Value = sent.json().await.unwrap();
+            .expect("the chain");
+        let answer: Value = sent.json().await.expect("JSON");
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         answer["result"].clone()
     }
@@ -186,7 +198,7 @@ fn anvil() -> PathBuf {
     let mut found = packages
         .read_dir()
         .expect("contracts/node_modules is installed: npm ci --ignore-scripts in contracts/")
-        .map(|entry| entry.unwrap().path().join("bin/anvil"))
+        .map(|entry| entry.expect("an entry").path().join("bin/anvil"))
         .filter(|path| path.is_file());
     found
         .next()
@@ -206,18 +218,25 @@ impl Anchored {
     /// With a registry from batch 1, pinned.
     pub(crate) async fn start() -> Self {
         let (db, local) = tokio::join!(Ledger::create(), LocalChain::start());
-        let chain = Chain::new(&local.url).unwrap();
-        let [deployer, signer] = [0, 1].map(|index| Signer::development(index).unwrap());
+        let chain = Chain::new(&local.url).expect("the chain");
+        let [deployer, signer] =
+            [0, 1].map(|index| Signer::development(index).expect("a development account"));
         let terms = Terms {
             owner: deployer.account(),
             publisher: signer.account(),
             first_batch: 1,
         };
-        let registry = registry::deploy(&chain, &deployer, &terms).await.unwrap();
-        let clock = Clock::manual(from_unix_ms(1_700_000_000_000));
-        registry::pin(&mut *db.owner.acquire().await.unwrap(), &registry, &clock)
+        let registry = registry::deploy(&chain, &deployer, &terms)
             .await
-            .unwrap();
+            .expect("the chain");
+        let clock = Clock::manual(from_unix_ms(1_700_000_000_000));
+        registry::pin(
+            &mut db.owner.acquire().await.expect("the database"),
+            &registry,
+            &clock,
+        )
+        .await
+        .expect("the pin");
         local.mine_by_itself(false).await;
         let publisher = Publisher {
             chain,
@@ -255,14 +274,14 @@ impl Anchored {
     }
 
     pub(crate) async fn publish(&self) -> publish::Outcome {
-        let ready = self.check().await.unwrap();
+        let ready = self.check().await.expect("a chain that passes");
         publish::step(&self.db.worker, &self.publisher, &ready, &self.clock)
             .await
-            .unwrap()
+            .expect("the step")
     }
 
     pub(crate) async fn broadcast(&self) -> usize {
-        self.try_broadcast().await.unwrap().0
+        self.try_broadcast().await.expect("the step").0
     }
 
     pub(crate) async fn try_broadcast(&self) -> Result<Sent, BroadcastError> {
@@ -272,7 +291,7 @@ impl Anchored {
     pub(crate) async fn watch(&self) -> watch::Outcome {
         watch::step(&self.db.worker, &self.publisher, &self.clock)
             .await
-            .unwrap()
+            .expect("the step")
     }
 
     /// Signs, sends and mines the next anchor.
@@ -283,19 +302,16 @@ impl Anchored {
         ));
         assert_eq!(self.broadcast().await, 1);
         self.local.mine(1).await;
-        assert_eq!(
-            self.watch().await,
-            watch::Outcome {
-                mined: 1,
-                ..Default::default()
-            }
-        );
+        assert_eq!(self.watch().await.mined, 1);
     }
 
     /// The states of all anchors, in order of nonce.
     pub(crate) async fn states(&self) -> Vec<String> {
         let states = sqlx::query_scalar("select state from anchor order by nonce");
-        states.fetch_all(&self.db.owner).await.unwrap()
+        states
+            .fetch_all(&self.db.owner)
+            .await
+            .expect("the database")
     }
 
     /// How many transactions the publisher's account has sent.
@@ -305,10 +321,12 @@ impl Anchored {
             .chain
             .nonce(account, counterfoil::chain::At::Latest)
             .await
-            .unwrap()
+            .expect("the chain")
     }
 }
 
 pub(crate) async fn seal_up_to(pool: &PgPool, leaves: usize) -> seal::Outcome {
-    seal::step(pool, &Entropy::system(), leaves).await.unwrap()
+    seal::step(pool, &Entropy::system(), leaves)
+        .await
+        .expect("the step")
 }

@@ -4,7 +4,10 @@
 mod anchor;
 mod anchor_faults;
 mod anchor_startup;
+mod anchor_verify;
+mod anchor_worker;
 mod anchored;
+mod anchored_wire;
 mod bounds;
 mod deployment;
 mod first_version;

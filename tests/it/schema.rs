@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use counterfoil::database::DatabaseRole;
-use sqlx::{AssertSqlSafe, PgPool, Row};
+use sqlx::{PgPool, Row};
 
 use crate::harness::{App, Database, sale};
 
@@ -148,15 +148,9 @@ async fn every_role_may_do_what_it_needs_and_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_means_on_disk_whatever_the_database_says() {
     let app = App::start().await;
-    let name: String = sqlx::query_scalar("select current_database()::text")
-        .fetch_one(&app.db.owner)
-        .await
-        .unwrap();
-    let careless = format!("alter database {name} set synchronous_commit = off");
-    sqlx::query(AssertSqlSafe(careless))
-        .execute(&app.db.owner)
-        .await
-        .unwrap();
+    app.db
+        .from_outside("alter database {} set synchronous_commit = off")
+        .await;
     for role in [DatabaseRole::Api, DatabaseRole::Worker] {
         let setting: String = sqlx::query_scalar("show synchronous_commit")
             .fetch_one(&app.db.pool(role))

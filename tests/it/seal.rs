@@ -14,28 +14,31 @@ use crate::anchored::{Anchored, Ledger, seal_up_to};
 /// Checks everything that is sealed, by the formats alone: each batch gives its root, each sale's
 /// proof leads to it, and each merchant's rows are complete up to the last that is sealed.
 async fn assert_sealed_soundly(db: &Ledger) {
-    let mut conn = db.owner.acquire().await.unwrap();
-    let newest = batches::newest(&mut conn).await.unwrap().unwrap_or(0);
+    let mut conn = db.owner.acquire().await.expect("the database");
+    let newest = batches::newest(&mut conn)
+        .await
+        .expect("the database")
+        .unwrap_or(0);
     let mut files: Vec<BatchFile> = Vec::new();
     let mut roots = Vec::new();
     for batch in 1..=newest {
         let stored = batches::load(&mut conn, batch)
             .await
-            .unwrap()
+            .expect("the database")
             .expect("no gap");
-        assert_eq!(stored.file.check().unwrap(), stored.root);
+        assert_eq!(stored.file.check().expect("a sound batch"), stored.root);
         roots.push(stored.root);
         files.push(stored.file);
     }
     let sealed =
         sqlx::query_as("select * from sale where batch_id is not null order by merchant_id, seq");
-    let rows: Vec<Row> = sealed.fetch_all(&mut *conn).await.unwrap();
+    let rows: Vec<Row> = sealed.fetch_all(&mut *conn).await.expect("the database");
     for row in &rows {
         let (leaf, batch) = (row.sale().leaf(), row.batch_id as usize);
         assert_eq!(row.leaf, leaf);
         assert_eq!(files[batch - 1].leaves[row.leaf_index as usize], leaf);
-        let proof = verify::siblings(&row.proof).unwrap();
-        verify::inclusion(&leaf, &proof, &roots[batch - 1]).unwrap();
+        let proof = verify::siblings(&row.proof).expect("a sound batch");
+        verify::inclusion(&leaf, &proof, &roots[batch - 1]).expect("a sound batch");
     }
     let leaves: usize = files.iter().map(|file| file.leaves.len()).sum();
     assert_eq!(leaves, rows.len());
@@ -94,7 +97,7 @@ impl Row {
             details_hash: self.details_hash.clone(),
             salt: self.salt.clone(),
         };
-        stored.to_sale().unwrap()
+        stored.to_sale().expect("a sound batch")
     }
 }
 
@@ -108,7 +111,7 @@ async fn with_registry_on(chain_id: i64) -> Ledger {
     .bind(chain_id)
     .execute(&db.owner)
     .await
-    .unwrap();
+    .expect("the database");
     db
 }
 

@@ -273,15 +273,9 @@ async fn without_its_database_it_lives_and_says_so() {
     let app = App::start().await;
     app.admin.get("/readyz").await.expect(200);
     // nobody may connect any more, and who is connected is cut off
-    let name: String = sqlx::query_scalar("select current_database()::text")
-        .fetch_one(&app.db.owner)
-        .await
-        .unwrap();
-    let shut = format!("alter database {name} with allow_connections false");
-    sqlx::query(sqlx::AssertSqlSafe(shut))
-        .execute(&app.db.owner)
-        .await
-        .unwrap();
+    app.db
+        .from_outside("alter database {} with allow_connections false")
+        .await;
     let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                where datname = current_database() and application_name = 'counterfoil'";
     let _: i64 = sqlx::query_scalar(cut)
@@ -306,10 +300,8 @@ async fn without_its_database_it_lives_and_says_so() {
         .get("/.well-known/counterfoil.json")
         .await
         .problem("database_unavailable");
-    let opened = format!("alter database {name} with allow_connections true");
-    sqlx::query(sqlx::AssertSqlSafe(opened))
-        .execute(&app.db.owner)
-        .await
-        .unwrap();
+    app.db
+        .from_outside("alter database {} with allow_connections true")
+        .await;
     app.admin.record("k", &sale("A-1")).await.expect(201);
 }

@@ -9,6 +9,7 @@ mod files;
 mod leaves;
 mod negative;
 mod receipts;
+mod refused;
 mod trees;
 
 use std::{error::Error, fs, path::Path};

@@ -44,26 +44,26 @@ fn cases() -> Vec<Case> {
     let root = anchored_root(&tree.root(), &manifest_hash);
     let leaf = tree.leaves()[3];
     let proof = [tree.proof(3), vec![manifest_hash]].concat();
-    let changed = |mut hash: Hash, byte: usize, bit: u8| {
-        hash[byte] ^= 1 << bit;
-        hash
-    };
-    let with = |index: usize, sibling: Hash| {
-        let mut proof = proof.clone();
-        proof[index] = sibling;
-        proof
-    };
+    let other_leaf = tree.leaves()[4];
+    let other_root = Chain::seal(&[&[(1, 2)]]).roots()[0];
+    let mut cases = of_wrong_shape(leaf, &proof, tree.root(), root);
+    cases.extend(with_one_bit_changed(leaf, &proof, root));
+    cases.extend([
+        case("another leaf of the batch", other_leaf, &proof, root),
+        case("wrong batch", leaf, &proof, other_root),
+        case("a batch that was never anchored", leaf, &proof, [0; 32]),
+    ]);
+    cases
+}
+
+fn of_wrong_shape(leaf: Hash, proof: &[Hash], tree: Hash, root: Hash) -> Vec<Case> {
+    let inner = node(&leaf, &proof[0]);
     let (long, long_root) = too_long(leaf);
-    let swapped = [proof[1], proof[0], proof[2], proof[3]].to_vec();
-    let other = Chain::seal(&[&[(1, 2)]]).roots()[0];
+    let twice = [proof, &proof[3..]].concat();
+    let swapped = [proof[1], proof[0], proof[2], proof[3]];
     vec![
-        case(
-            "inner node as leaf",
-            node(&leaf, &proof[0]),
-            &proof[1..],
-            root,
-        ),
-        case("tree root as leaf", tree.root(), &proof[3..], root),
+        case("inner node as leaf", inner, &proof[1..], root),
+        case("tree root as leaf", tree, &proof[3..], root),
         case(
             "too short: the root itself, without a sibling",
             root,
@@ -78,40 +78,25 @@ fn cases() -> Vec<Case> {
         ),
         case("too short: the manifest left out", leaf, &proof[..3], root),
         case("too long: 65 siblings", leaf, &long, long_root),
-        case(
-            "too long: the manifest twice",
-            leaf,
-            &[&proof[..], &proof[3..]].concat(),
-            root,
-        ),
+        case("too long: the manifest twice", leaf, &twice, root),
         case("two siblings exchanged", leaf, &swapped, root),
-        case(
-            "one bit of the leaf changed",
-            changed(leaf, 0, 7),
-            &proof,
-            root,
-        ),
-        case(
-            "one bit of a sibling changed",
-            leaf,
-            &with(1, changed(proof[1], 31, 0)),
-            root,
-        ),
-        case(
-            "one bit of the manifest changed",
-            leaf,
-            &with(3, changed(proof[3], 16, 4)),
-            root,
-        ),
-        case(
-            "one bit of the root changed",
-            leaf,
-            &proof,
-            changed(root, 31, 0),
-        ),
-        case("another leaf of the batch", tree.leaves()[4], &proof, root),
-        case("wrong batch", leaf, &proof, other),
-        case("a batch that was never anchored", leaf, &proof, [0; 32]),
+    ]
+}
+
+fn with_one_bit_changed(leaf: Hash, proof: &[Hash], root: Hash) -> Vec<Case> {
+    let changed = |mut hash: Hash, byte: usize, bit: u8| {
+        hash[byte] ^= 1 << bit;
+        hash
+    };
+    let (mut sibling, mut manifest) = (proof.to_vec(), proof.to_vec());
+    sibling[1] = changed(proof[1], 31, 0);
+    manifest[3] = changed(proof[3], 16, 4);
+    let (other_leaf, other_root) = (changed(leaf, 0, 7), changed(root, 31, 0));
+    vec![
+        case("one bit of the leaf changed", other_leaf, proof, root),
+        case("one bit of a sibling changed", leaf, &sibling, root),
+        case("one bit of the manifest changed", leaf, &manifest, root),
+        case("one bit of the root changed", leaf, proof, other_root),
     ]
 }
 

@@ -3,6 +3,7 @@
 use counterfoil_proofs::Hash;
 use counterfoil_proofs::manifest::{BatchFile, Manifest, Mark};
 use sqlx::{PgConnection, Result};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock::unix_ms;
@@ -40,36 +41,50 @@ pub async fn roots(conn: &mut PgConnection, first: i64, last: i64) -> Result<Vec
 
 /// A batch with its marks and leaves; none where there is no such batch.
 pub async fn load(conn: &mut PgConnection, batch: i64) -> Result<Option<StoredBatch>> {
-    let found = sqlx::query!(
-        r#"select root as "root: Hash", previous as "previous: Hash", tree_root as "tree: Hash",
-                  leaf_count, sealed_at, signer as "signer: [u8; 20]", marks_hash as "marks: Hash",
-                  salt as "salt: Hash", leaves
-           from batch where batch_id = $1"#,
-        batch
-    );
-    let Some(row) = found.fetch_optional(&mut *conn).await? else {
+    let Some((manifest, root, _)) = manifest(conn, batch).await? else {
         return Ok(None);
     };
-    let manifest = Manifest {
-        batch: batch.cast_unsigned(),
-        previous: row.previous,
-        tree: row.tree,
-        leaves: u64::from(row.leaf_count.cast_unsigned()),
-        sealed_at: unix_ms(row.sealed_at).cast_unsigned(),
-        signer: row.signer,
-        marks: row.marks,
-        salt: row.salt,
-    };
+    let leaves = sqlx::query_scalar!("select leaves from batch where batch_id = $1", batch)
+        .fetch_one(&mut *conn)
+        .await?;
     // a rest cannot be: the table checks the length
-    let leaves = row.leaves.as_chunks::<32>().0.to_vec();
-    let file = BatchFile {
-        manifest,
-        marks: marks(conn, batch).await?,
-        leaves,
-    };
+    let leaves = leaves.as_chunks::<32>().0.to_vec();
+    let marks = marks(conn, batch).await?;
     Ok(Some(StoredBatch {
-        file,
-        root: row.root,
+        file: BatchFile {
+            manifest,
+            marks,
+            leaves,
+        },
+        root,
+    }))
+}
+
+/// The manifest, the root and the state of a batch; none where there is no such batch.
+pub async fn manifest(
+    conn: &mut PgConnection,
+    batch: i64,
+) -> Result<Option<(Manifest, Hash, String)>> {
+    let found = sqlx::query!(
+        r#"select b.root as "root: Hash", b.previous as "previous: Hash", b.tree_root as "tree: Hash",
+                  b.leaf_count, b.sealed_at, b.signer as "signer: [u8; 20]",
+                  b.marks_hash as "marks: Hash", b.salt as "salt: Hash", s.state as "state!"
+           from batch b join batch_state s on s.batch_id = b.batch_id
+           where b.batch_id = $1 and s.batch_id = $1"#,
+        batch
+    );
+    Ok(found.fetch_optional(conn).await?.map(|row| {
+        let manifest = Manifest {
+            batch: batch.cast_unsigned(),
+            previous: row.previous,
+            tree: row.tree,
+            leaves: u64::from(row.leaf_count.cast_unsigned()),
+            sealed_at: unix_ms(row.sealed_at).cast_unsigned(),
+            signer: row.signer,
+            marks: row.marks,
+            salt: row.salt,
+        };
+        (manifest, row.root, row.state)
     }))
 }
 
@@ -99,4 +114,70 @@ pub async fn marks(conn: &mut PgConnection, batch: i64) -> Result<Vec<Mark>> {
             )
         })
         .collect())
+}
+
+/// A batch with sales of one merchant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "columns, described in the migration")]
+pub struct Listed {
+    pub batch_id: i64,
+    pub root: Hash,
+    pub sealed_at: OffsetDateTime,
+    pub state: String,
+    pub first_seq: i64,
+    pub last_seq: i64,
+}
+
+/// Batches with sales of a merchant that are older than `edge`, the newest first.
+pub async fn list_older(
+    conn: &mut PgConnection,
+    merchant: Uuid,
+    edge: i64,
+    limit: i64,
+) -> Result<Vec<Listed>> {
+    sqlx::query_as!(
+        Listed,
+        r#"select b.batch_id, b.root as "root: Hash", b.sealed_at, s.state as "state!",
+                  m.first_seq, m.last_seq
+           -- a merchant's marks ascend in number as in batch, and by number they have an index
+           from (select * from batch_mark where merchant_id = $1 and batch_id < $2
+                   and first_seq < coalesce((select e.first_seq from batch_mark e
+                                             where e.merchant_id = $1 and e.batch_id = $2),
+                                            9223372036854775807)
+                 order by first_seq desc limit $3) m
+           join batch b on b.batch_id = m.batch_id
+           cross join lateral (select state from batch_state where batch_id = m.batch_id) s
+           order by m.first_seq desc"#,
+        merchant,
+        edge,
+        limit
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// Batches with sales of a merchant that are newer than `edge`, the oldest first.
+pub async fn list_newer(
+    conn: &mut PgConnection,
+    merchant: Uuid,
+    edge: i64,
+    limit: i64,
+) -> Result<Vec<Listed>> {
+    sqlx::query_as!(
+        Listed,
+        r#"select b.batch_id, b.root as "root: Hash", b.sealed_at, s.state as "state!",
+                  m.first_seq, m.last_seq
+           from (select * from batch_mark where merchant_id = $1 and batch_id > $2
+                   and first_seq > coalesce((select e.first_seq from batch_mark e
+                                             where e.merchant_id = $1 and e.batch_id = $2), 0)
+                 order by first_seq limit $3) m
+           join batch b on b.batch_id = m.batch_id
+           cross join lateral (select state from batch_state where batch_id = m.batch_id) s
+           order by m.first_seq"#,
+        merchant,
+        edge,
+        limit
+    )
+    .fetch_all(conn)
+    .await
 }

@@ -27,6 +27,12 @@ use crate::sales::request::{SALE, SaleRequest};
 /// A list of sales and refunds, each with an `idempotency_key`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"items": [
+    {"idempotency_key": "5f0c5ac7-0a83-4d0e-9a0b-0d6f8a3c1b57", "order_id": "A-1002",
+     "amount": {"value": "99.00", "currency": "INR"}},
+    {"idempotency_key": "0a4c2b5e-57c8-4f0a-8a31-1f0e6d9c7b21", "order_id": "R-1002", "kind": "refund",
+     "refers_to": "A-1002", "amount": {"value": "9.00", "currency": "INR"}}
+]}))]
 pub struct BatchRequest {
     /// 1 to 500.
     #[schema(value_type = Vec<SaleRequest>)]

@@ -1,0 +1,265 @@
+//! The engine of one process: the HTTP interface, its metrics and the worker, as the configuration says.
+//! `serve`, `dev` and `demo` run the same.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::http::HeaderValue;
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::anchor::startup::Publisher;
+use crate::clock::{Clock, Entropy};
+use crate::config::{Config, Role};
+use crate::database::{self, DatabaseError, DatabaseRole};
+use crate::http::Site;
+use crate::http::keys::Keys;
+use crate::limits;
+use crate::sales::Sales;
+use crate::sales::intake::Intake;
+use crate::server::{self, Server};
+use crate::worker::{self, Worker};
+
+/// How much longer than a request may take the interface is waited for when it stops.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Connections of the worker: one for each of its loops, and some to spare.
+const WORKER_CONNECTIONS: u32 = 6;
+
+/// The parts of a process, with their listeners open and nothing served yet.
+pub(super) struct Engine {
+    api: Option<Api>,
+    worker: Option<Worker>,
+    metrics: (TcpListener, Router),
+}
+
+struct Api {
+    listener: TcpListener,
+    router: Router,
+    /// The writes of the intake, which outlive the requests that they came with.
+    writes: TaskTracker,
+}
+
+impl Engine {
+    /// Puts the parts together. The database must have this program's schema. The worker, where the
+    /// configuration wants one, anchors with `publishers`.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, an address that is taken, a schema of another version.
+    pub(super) async fn new(
+        config: &Config,
+        publishers: Vec<Publisher>,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
+        database::check_version(&config.database.database_url).await?;
+        let api = match config.role {
+            Role::Worker => None,
+            Role::Api | Role::All => Some(api(config).await?),
+        };
+        let worker = match config.role {
+            Role::Api => None,
+            Role::Worker | Role::All => Some(worker(config, publishers)?),
+        };
+        let listener = bind(config.metrics_listen, "the metrics").await?;
+        Ok(Self {
+            api,
+            worker,
+            metrics: (listener, server::metrics_router(metrics)),
+        })
+    }
+
+    /// Where the HTTP interface listens, if it does.
+    pub(super) fn api_address(&self) -> Option<SocketAddr> {
+        self.api
+            .as_ref()
+            .and_then(|api| api.listener.local_addr().ok())
+    }
+
+    /// Serves until `stop` is cancelled; then requests in hand are finished, their writes waited for and
+    /// the worker's step is ended.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let (listener, router) = self.metrics;
+        let metrics = server::serve(listener, router, stop.clone().cancelled_owned());
+        let api = serve_api(self.api, stop.clone());
+        let work = work(self.worker, stop.clone());
+        // whatever ends first ends the others
+        let (metrics, api, ()) = tokio::join!(
+            ending(metrics, &stop),
+            ending(api, &stop),
+            ending(work, &stop)
+        );
+        metrics.context("the metrics are not served any more")?;
+        api.context("the interface is not served any more")
+    }
+}
+
+/// Runs a part, and has the others end when it does.
+async fn ending<T>(part: impl Future<Output = T>, stop: &CancellationToken) -> T {
+    let result = part.await;
+    stop.cancel();
+    result
+}
+
+async fn work(worker: Option<Worker>, stop: CancellationToken) {
+    match worker {
+        Some(worker) => worker::run(worker, stop).await,
+        None => stop.cancelled().await,
+    }
+}
+
+async fn serve_api(api: Option<Api>, stop: CancellationToken) -> std::io::Result<()> {
+    let Some(Api {
+        listener,
+        router,
+        writes,
+    }) = api
+    else {
+        stop.cancelled().await;
+        return Ok(());
+    };
+    let serving = server::serve(listener, router, stop.clone().cancelled_owned());
+    let too_long = async {
+        stop.cancelled().await;
+        tokio::time::sleep(limits::REQUEST_TIME + STOP_GRACE).await;
+    };
+    let served = tokio::select! {
+        served = serving => served,
+        () = too_long => {
+            tracing::warn!("a connection did not end in time; it is cut");
+            Ok(())
+        }
+    };
+    writes.close();
+    writes.wait().await;
+    served
+}
+
+fn worker(config: &Config, publishers: Vec<Publisher>) -> anyhow::Result<Worker> {
+    Ok(Worker {
+        pool: database::pool(
+            &config.database.database_url,
+            DatabaseRole::Worker,
+            WORKER_CONNECTIONS,
+        )?,
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+        batch_interval: config.batch_interval,
+        batch_leaves: usize::try_from(config.batch_leaves)?,
+        publishers,
+        chain_poll: config.chain.chain_poll,
+    })
+}
+
+/// The interface's routes and listener.
+async fn api(config: &Config) -> anyhow::Result<Api> {
+    let listener = bind(config.http.listen, "the interface").await?;
+    let address = listener.local_addr()?;
+    let writes = TaskTracker::new();
+    let cors_origins = config
+        .http
+        .cors_origins
+        .iter()
+        .map(|origin| origin_of(origin))
+        .collect::<anyhow::Result<_>>()?;
+    let server = Server {
+        sales: sales(
+            &config.database.database_url,
+            config.database_connections,
+            site(config, address),
+            writes.clone(),
+        )?,
+        first_version: config.http.first_version,
+        cors_origins,
+    };
+    Ok(Api {
+        listener,
+        router: server::router(server),
+        writes,
+    })
+}
+
+/// The installation as handlers know it.
+fn site(config: &Config, address: SocketAddr) -> Site {
+    let public_url: Arc<str> = match &config.http.public_url {
+        Some(url) => url.trim_end_matches('/').into(),
+        None => format!("http://{address}").into(),
+    };
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    Site {
+        public_url,
+        pending_max_age: config.batch_interval.as_secs(),
+        clock,
+        entropy,
+    }
+}
+
+/// What the routes of sales and receipts share.
+///
+/// # Errors
+/// When the database's address is none.
+pub(super) fn sales(
+    database: &SecretString,
+    connections: u32,
+    site: Site,
+    writes: TaskTracker,
+) -> Result<Sales, DatabaseError> {
+    let pool = database::pool(database, DatabaseRole::Api, connections)?;
+    Ok(Sales {
+        intake: Intake::new(
+            pool.clone(),
+            site.clock.clone(),
+            site.entropy.clone(),
+            writes,
+        ),
+        keys: Keys::new(pool.clone(), site.clock.clone()),
+        site,
+        pool,
+    })
+}
+
+fn origin_of(text: &str) -> anyhow::Result<HeaderValue> {
+    let origin = text.trim();
+    let exact = origin
+        .split_once("://")
+        .is_some_and(|(_, host)| !host.is_empty() && !host.contains(['/', '*']));
+    anyhow::ensure!(
+        exact,
+        "{origin:?} is no origin such as https://shop.example; none may be a pattern"
+    );
+    HeaderValue::from_str(origin).with_context(|| format!("{origin:?} is no origin"))
+}
+
+async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{what} cannot listen on {address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_exact() {
+        for (text, right) in [
+            ("https://shop.example", true),
+            (" http://localhost:3000", true),
+            ("*", false),
+            ("https://*.shop.example", false),
+            ("https://shop.example/path", false),
+            ("shop.example", false),
+        ] {
+            assert_eq!(origin_of(text).is_ok(), right, "{text}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `counterfoil export`
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use counterfoil_proofs::hex;
+use sqlx::PgConnection;
+use tokio_util::task::TaskTracker;
+
+use super::engine;
+use crate::anchor::store::batches;
+use crate::clock::{Clock, Entropy};
+use crate::config::DatabaseArgs;
+use crate::database;
+use crate::http::Site;
+use crate::ids::MerchantId;
+use crate::sales::Sales;
+use crate::sales::receipts::issue;
+use crate::sales::stored::StoredSale;
+
+/// Connections that receipts are read over.
+const CONNECTIONS: u32 = 2;
+/// Rows that are read at once.
+const ROWS: i64 = 500;
+
+/// Writes what others need to check everything themselves, from the database
+///
+/// --batch: the manifest, the marks and all leaves of a batch, as JSON: enough to compute its anchored
+/// root. --merchant: all sales of a merchant in their order, one receipt a line. The files of all batches
+/// and a merchant's receipts together prove that nothing is missing, double or moved.
+///
+/// Example: counterfoil export --batch 1 --out batch-1.json
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The batch's number
+    #[arg(
+        long,
+        required_unless_present = "merchant",
+        conflicts_with = "merchant"
+    )]
+    batch: Option<i64>,
+    /// The merchant, mer_…
+    #[arg(long)]
+    merchant: Option<MerchantId>,
+    /// Where to write; standard output unless given
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
+    let mut db = database::connect(&args.database.database_url).await?;
+    let mut out = Output::create(args.out)?;
+    match (args.batch, args.merchant) {
+        (Some(batch), _) => export_batch(&mut db, batch, &mut out.writer).await?,
+        (None, Some(merchant)) => {
+            let sales = sales(&args.database)?;
+            export_merchant(&mut db, &sales, merchant, &mut out.writer).await?;
+        }
+        (None, None) => bail!("--batch or --merchant is needed"),
+    }
+    out.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where an export goes: standard output, or a file that has its name once it is whole.
+struct Output {
+    writer: BufWriter<Box<dyn Write>>,
+    unfinished: Option<(PathBuf, PathBuf)>,
+}
+
+impl Output {
+    fn create(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        let Some(path) = path else {
+            let writer: Box<dyn Write> = Box::new(std::io::stdout());
+            return Ok(Self {
+                writer: BufWriter::new(writer),
+                unfinished: None,
+            });
+        };
+        let unfinished = path.with_added_extension("unfinished");
+        let file = File::create(&unfinished)
+            .with_context(|| format!("{} cannot be written", unfinished.display()))?;
+        let writer: Box<dyn Write> = Box::new(file);
+        Ok(Self {
+            writer: BufWriter::new(writer),
+            unfinished: Some((unfinished, path)),
+        })
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.writer
+            .flush()
+            .context("the export cannot be written")?;
+        match self.unfinished {
+            Some((from, to)) => std::fs::rename(&from, &to)
+                .with_context(|| format!("{} cannot be written", to.display())),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn export_batch(
+    db: &mut PgConnection,
+    batch: i64,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let stored = batches::load(db, batch)
+        .await?
+        .with_context(|| format!("there is no batch {batch}"))?;
+    let root = stored
+        .file
+        .check()
+        .with_context(|| format!("the stored batch {batch} is damaged"))?;
+    anyhow::ensure!(
+        root == stored.root,
+        "the stored batch {batch} is damaged: it gives the root {}",
+        hex::encode(&root)
+    );
+    writeln!(out, "{}", stored.file.to_json())?;
+    Ok(())
+}
+
+/// One receipt a line, some rows at a time, so that memory does not grow with the merchant.
+async fn export_merchant(
+    db: &mut PgConnection,
+    sales: &Sales,
+    merchant: MerchantId,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let known = sqlx::query_scalar!(
+        "select next_seq from merchant where merchant_id = $1",
+        merchant.0
+    );
+    known
+        .fetch_optional(&mut *db)
+        .await?
+        .with_context(|| format!("there is no merchant {merchant}"))?;
+    let mut after = 0;
+    loop {
+        let rows = rows_after(db, merchant, after).await?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        after = last.seq;
+        for row in &rows {
+            let issued = issue(sales, row).await.map_err(|problem| {
+                anyhow::anyhow!(
+                    "sale {} of the merchant cannot be shown: {}",
+                    row.seq,
+                    problem.code.title
+                )
+            })?;
+            writeln!(out, "{}", issued.receipt.to_json())?;
+        }
+    }
+}
+
+async fn rows_after(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    seq: i64,
+) -> Result<Vec<StoredSale>, sqlx::Error> {
+    sqlx::query_as!(
+        StoredSale,
+        "select merchant_id, sale_id, seq, order_id, kind, refers_to, customer, currency, amount_minor,
+                recorded_at, details, details_hash, salt
+         from sale where merchant_id = $1 and seq > $2 order by seq limit $3",
+        merchant.0,
+        seq,
+        ROWS,
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// What receipts are issued from; no address stands in them.
+fn sales(database: &DatabaseArgs) -> anyhow::Result<Sales> {
+    let site = Site {
+        public_url: "".into(),
+        pending_max_age: 0,
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+    };
+    Ok(engine::sales(
+        &database.database_url,
+        CONNECTIONS,
+        site,
+        TaskTracker::new(),
+    )?)
+}
