@@ -120,7 +120,7 @@ impl Api {
 
 /// An answer that is an error.
 #[derive(Debug, thiserror::Error)]
-#[error("the server answers {status} {code}: {detail} (request {request_id})")]
+#[error("the server answers {} {code}: {detail} (request {request_id})", .status.as_u16())]
 pub(super) struct Refusal {
     /// The status.
     pub(super) status: StatusCode,

@@ -4,11 +4,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use counterfoil_proofs::hex;
+use counterfoil_proofs::receipt::Receipt;
 use sqlx::PgConnection;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use super::engine;
@@ -23,7 +27,7 @@ use crate::sales::receipts::issue;
 use crate::sales::stored::StoredSale;
 
 /// Connections that receipts are read over.
-const CONNECTIONS: u32 = 2;
+const CONNECTIONS: u32 = 8;
 /// Rows that are read at once.
 const ROWS: i64 = 500;
 
@@ -148,17 +152,36 @@ async fn export_merchant(
             return Ok(());
         };
         after = last.seq;
-        for row in &rows {
-            let issued = issue(sales, row).await.map_err(|problem| {
-                anyhow::anyhow!(
+        for receipt in receipts(sales, rows).await? {
+            writeln!(out, "{}", receipt.to_json())?;
+        }
+    }
+}
+
+/// The receipts of these rows in their order; several are issued at once.
+async fn receipts(sales: &Sales, rows: Vec<StoredSale>) -> anyhow::Result<Vec<Receipt>> {
+    let mut tasks = JoinSet::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    for row in rows {
+        let (sales, places) = (sales.clone(), places.clone());
+        tasks.spawn(async move {
+            let _place = places.acquire().await?;
+            let issued = issue(&sales, &row).await.map_err(|problem| {
+                anyhow!(
                     "sale {} of the merchant cannot be shown: {}",
                     row.seq,
                     problem.code.title
                 )
             })?;
-            writeln!(out, "{}", issued.receipt.to_json())?;
-        }
+            anyhow::Ok((row.seq, issued.receipt))
+        });
     }
+    let mut receipts = Vec::with_capacity(tasks.len());
+    while let Some(issued) = tasks.join_next().await {
+        receipts.push(issued??);
+    }
+    receipts.sort_unstable_by_key(|(seq, _)| *seq);
+    Ok(receipts.into_iter().map(|(_, receipt)| receipt).collect())
 }
 
 async fn rows_after(

@@ -9,6 +9,8 @@ mod anchor_worker;
 mod anchored;
 mod anchored_wire;
 mod bounds;
+mod cli;
+mod crash;
 mod deployment;
 mod first_version;
 mod harness;

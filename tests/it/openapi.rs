@@ -104,6 +104,10 @@ fn every_operation_is_described() {
             );
         }
         for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(
+                !response["description"].as_str().unwrap_or("").is_empty(),
+                "{method} {path} {status} has no description"
+            );
             let content = response["content"].as_object();
             let is_error = status.parse::<u16>().unwrap() >= 400;
             let problem =

@@ -33,7 +33,7 @@ pub(in crate::cli) struct Shop {
 #[derive(Deserialize)]
 struct Kept {
     merchant_id: String,
-    api_key: SecretString,
+    api_key: String,
 }
 
 /// The shop of the last start while its key is good, else a new one.
@@ -77,7 +77,7 @@ fn kept(file: &Path) -> anyhow::Result<Option<Shop>> {
     let kept: Kept = serde_json::from_str(&text).with_context(damaged)?;
     Ok(Some(Shop {
         merchant: kept.merchant_id.parse().with_context(damaged)?,
-        key: kept.api_key,
+        key: kept.api_key.into(),
     }))
 }
 

@@ -1,0 +1,106 @@
+//! Starting and stopping: `dev`'s ready file, `with-services`, `demo --once`, and how errors are told.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use counterfoil_proofs::caip::Caip10;
+
+use super::program::{Dev, Ended, Scratch, program, run, sales};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ready_file_is_private_and_the_next_start_is_the_same() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch, "1s").await;
+    let file = scratch.join("ready.json");
+    let mode = std::fs::metadata(&file)
+        .expect("the ready file")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let first = dev.ready.clone();
+    let [chain] = first.chains.as_slice() else {
+        panic!("one chain: {first:?}")
+    };
+    let registry: Caip10 = chain.registry.parse().expect("CAIP-10");
+    assert_eq!((chain.name.as_str(), chain.chain_id), ("local", 31_337));
+    assert_eq!(registry.chain_id, 31_337);
+    let imported = dev.import(&scratch.file("a.jsonl", sales("A", 20))).await;
+    imported.expect(0);
+
+    assert_eq!(dev.stop().await, Some(0));
+    assert!(!file.exists(), "it says what is so no more");
+    let again = Dev::start(&scratch, "1s").await;
+    assert_eq!(again.ready.api_url, first.api_url);
+    assert_eq!(again.ready.merchant_id, first.merchant_id);
+    assert_eq!(again.ready.api_key, first.api_key);
+    assert_eq!(again.ready.chains[0].registry, chain.registry);
+    let imported = again.import(&scratch.join("a.jsonl")).await.expect(0);
+    assert!(
+        imported.stdout.starts_with("0 recorded, 20 already there"),
+        "{imported:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_services_is_as_good_as_its_command() {
+    let script = |script: &str| ["with-services", "--", "sh", "-c", script].map(str::to_owned);
+    let all_there = r#"case "$DATABASE_URL,$RPC_URL" in postgres*,http*) exit 0;; esac; exit 9"#;
+    run(&mut program(&script(all_there))).await.expect(0);
+    run(&mut program(&script("exit 7"))).await.expect(7);
+    run(&mut program(&script("kill -TERM $$")))
+        .await
+        .expect(128 + 15);
+    let missing = run(&mut program(&[
+        "with-services",
+        "--",
+        "no-such-command-here",
+    ]))
+    .await;
+    let missing = missing.expect(1);
+    assert!(
+        missing.stderr.contains("no-such-command-here"),
+        "{missing:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demonstration_ends_well() {
+    let started = Instant::now();
+    let Ended { stdout, .. } = run(&mut program(&["demo", "--once", "--port", "0"]))
+        .await
+        .expect(0);
+    let verified = stdout
+        .lines()
+        .find(|line| line.starts_with("verified "))
+        .expect(&stdout);
+    let numbers: Vec<u32> = verified
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert!(
+        numbers.len() == 2 && numbers[0] == numbers[1] && numbers[0] > 300,
+        "{verified}"
+    );
+    for needed in ["/docs", "/redoc", "registry", "counterfoil verify"] {
+        assert!(stdout.contains(needed), "{needed}: {stdout}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(120));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_told_once_and_usage_is_no_verdict() {
+    let usage = run(&mut program(&["verify"])).await.expect(64);
+    assert!(usage.stderr.contains("Usage:"), "{usage:?}");
+    run(&mut program(&["--help"])).await.expect(0);
+    let unreachable = "postgres://nobody@127.0.0.1:1/none";
+    let ended = run(program(&["migrate"]).env("DATABASE_URL", unreachable)).await;
+    let ended = ended.expect(1);
+    assert_eq!(
+        ended.stderr.matches("error:").count(),
+        1,
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stderr.contains("cannot be reached"), "{ended:?}");
+    assert_eq!(ended.stdout, "");
+}
