@@ -19,7 +19,6 @@ use counterfoil::sales::Sales;
 use counterfoil::sales::intake::Intake;
 use counterfoil::server::{self, Server};
 use secrecy::ExposeSecret;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -81,8 +80,6 @@ impl App {
 pub(crate) struct Running {
     /// Where it listens.
     pub(crate) url: String,
-    /// Its connections, as the API's role.
-    pub(crate) pool: PgPool,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<std::io::Result<()>>,
     writes: TaskTracker,
@@ -103,7 +100,7 @@ impl Running {
         let sales = Sales {
             intake: Intake::new(pool.clone(), clock.clone(), entropy, writes.clone()),
             keys: Keys::new(pool.clone(), clock),
-            pool: pool.clone(),
+            pool,
             site,
         };
         let cors_origins = vec![HeaderValue::from_static(ORIGIN)];
@@ -121,7 +118,6 @@ impl Running {
         let task = tokio::spawn(server::serve(listener, router, shutdown));
         Self {
             url,
-            pool,
             stop: Some(stop),
             task,
             writes,

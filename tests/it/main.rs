@@ -20,7 +20,6 @@ mod mutations;
 mod openapi;
 mod reading;
 mod receipts;
-mod recording;
 mod refunds;
 mod roles;
 mod schema;

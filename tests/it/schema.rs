@@ -149,7 +149,7 @@ async fn every_role_may_do_what_it_needs_and_no_more() {
 async fn acknowledged_means_on_disk_whatever_the_database_says() {
     let app = App::start().await;
     app.db
-        .from_outside("alter database {} set synchronous_commit = off")
+        .run_outside("alter database {} set synchronous_commit = off")
         .await;
     for role in [DatabaseRole::Api, DatabaseRole::Worker] {
         let setting: String = sqlx::query_scalar("show synchronous_commit")

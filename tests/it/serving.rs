@@ -274,7 +274,7 @@ async fn without_its_database_it_lives_and_says_so() {
     app.admin.get("/readyz").await.expect(200);
     // nobody may connect any more, and who is connected is cut off
     app.db
-        .from_outside("alter database {} with allow_connections false")
+        .run_outside("alter database {} with allow_connections false")
         .await;
     let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                where datname = current_database() and application_name = 'counterfoil'";
@@ -301,7 +301,7 @@ async fn without_its_database_it_lives_and_says_so() {
         .await
         .problem("database_unavailable");
     app.db
-        .from_outside("alter database {} with allow_connections true")
+        .run_outside("alter database {} with allow_connections true")
         .await;
     app.admin.record("k", &sale("A-1")).await.expect(201);
 }

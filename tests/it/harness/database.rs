@@ -51,7 +51,7 @@ impl Database {
 
     /// Runs a statement beside this database, for what cannot be done to it from within; `{}` in it
     /// is its name.
-    pub(crate) async fn from_outside(&self, statement: &str) {
+    pub(crate) async fn run_outside(&self, statement: &str) {
         let mut cluster = connect("postgres").await;
         run(&mut cluster, statement.replace("{}", &self.name)).await;
     }
