@@ -69,6 +69,8 @@ fn options(url: &SecretString, role: DatabaseRole) -> Result<PgConnectOptions, D
         DatabaseRole::Worker => options.options([
             ("role", "counterfoil_worker"),
             ("statement_timeout", "120s"),
+            // a plan made while the queue was short must not scan it when it is long
+            ("enable_seqscan", "off"),
         ]),
         DatabaseRole::Owner => options,
     })

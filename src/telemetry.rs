@@ -25,7 +25,7 @@ pub const REQUEST_SECONDS: &str = "counterfoil_http_request_seconds";
 pub const STEP_SECONDS: &str = "counterfoil_worker_step_seconds";
 /// Steps of the worker that failed, by `step`.
 pub const STEP_FAILURES: &str = "counterfoil_worker_step_failures_total";
-/// Calls of an RPC that failed, by `chain` and `class`.
+/// Calls of an RPC that failed, by `rpc` (its host) and `class`.
 pub const RPC_ERRORS: &str = "counterfoil_rpc_errors_total";
 
 /// Sends log lines to standard error. `filter` is a `tracing` filter, e.g. `info,sqlx=warn`; it may be

@@ -4,7 +4,7 @@
 use counterfoil::anchor::store::anchors::{self, Anchor, State};
 use counterfoil::anchor::store::chains;
 use counterfoil::anchor::{broadcast, publish, seal, watch};
-use counterfoil::chain::{Account, Chain, anchor_call};
+use counterfoil::chain::{Account, Chain, Fees, Transaction, anchor_call};
 use counterfoil_proofs::hex;
 use secrecy::SecretString;
 use serde_json::json;
@@ -244,6 +244,35 @@ async fn an_anchor_that_moved_to_another_block_is_said_to_be_there() {
     assert_eq!(it.watch().await, NOTHING, "it is mined, as it was");
     assert_ne!(it.db.text(block).await, before);
     finish(&it, 1).await;
+}
+
+#[tokio::test]
+async fn the_transaction_that_is_mined_may_be_the_oldest_of_its_nonce() {
+    let it = Anchored::start().await;
+    it.seal_batches(1).await;
+    it.publish().await;
+    assert_eq!(it.broadcast().await, 1);
+    // a later one for the same nonce, which never arrives
+    let later = Transaction {
+        chain_id: 31337,
+        nonce: 0,
+        to: None,
+        input: Vec::new(),
+        gas_limit: 1,
+        fees: Fees {
+            max_fee_per_gas: 1,
+            max_priority_fee_per_gas: 1,
+        },
+    };
+    let signed = it.publisher.signer.sign(&later).unwrap();
+    let mut conn = it.db.worker.acquire().await.unwrap();
+    anchors::insert_attempt(&mut conn, 1, 2, &later, &signed, it.clock.now())
+        .await
+        .unwrap();
+    it.local.mine(3).await;
+    assert_eq!(it.watch().await.finalized, 1);
+    let mined = "select attempt::bigint from anchor_attempt where block_hash is not null";
+    assert_eq!(it.db.count(mined).await, 1);
 }
 
 #[tokio::test]

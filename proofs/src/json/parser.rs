@@ -257,6 +257,12 @@ mod tests {
         serde_json::from_str(text).ok()
     }
 
+    /// That parser also refuses numbers that no double holds; the grammar has no such bound.
+    fn beyond_a_double(text: &str) -> bool {
+        let read = serde_json::from_str::<serde_json::Value>(text);
+        read.is_err_and(|error| error.to_string().starts_with("number out of range"))
+    }
+
     fn same(ours: &Json<'_>, theirs: &serde_json::Value) -> bool {
         use serde_json::Value;
         match (ours, theirs) {
@@ -332,6 +338,7 @@ mod tests {
 
         #[test]
         fn what_is_json_is_read_and_nothing_else(text in document()) {
+            prop_assume!(!beyond_a_double(&text));
             let (ours, theirs) = (parse(text.as_bytes(), 1000), reference(&text));
             prop_assert_eq!(ours.is_ok(), theirs.is_some(), "{}", text);
             if let (Ok(ours), Some(theirs)) = (ours, theirs) {

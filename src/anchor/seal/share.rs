@@ -85,8 +85,8 @@ mod tests {
             (vec![3], 10, vec![3]),
             (vec![30], 10, vec![10]),
             (vec![1_000_000, 5, 7], 100, vec![88, 5, 7]),
-            (vec![1_000_000, 1_000_000, 7], 100, vec![46, 47, 7]),
-            (vec![50, 50, 50], 100, vec![33, 33, 34]),
+            (vec![1_000_000, 1_000_000, 7], 100, vec![47, 46, 7]),
+            (vec![50, 50, 50], 100, vec![34, 33, 33]),
             (vec![0, 4], 10, vec![0, 4]),
             // more merchants than leaves: the last two of the list have waited longest
             (vec![9, 9, 9, 9], 2, vec![0, 0, 1, 1]),
