@@ -1,5 +1,7 @@
 //! Logs and metrics: where they go, and what the metrics are called.
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -35,6 +37,7 @@ pub fn init_logs(format: LogFormat, filter: &str) {
         EnvFilter::try_from_env("COUNTERFOIL_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let set = match format {
         LogFormat::Json => logs.json().flatten_event(true).try_init(),

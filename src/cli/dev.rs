@@ -11,6 +11,9 @@ use super::signals;
 use crate::config::LogFormat;
 use crate::telemetry;
 
+/// The ready file in the data directory.
+const READY_FILE: &str = "ready.json";
+
 /// Runs everything on this machine: private Postgres, Redis and chain, and the engine
 ///
 /// A second start on the same data directory goes on where the first ended, however it ended: services
@@ -30,6 +33,7 @@ pub(super) struct DevArgs {
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     interval: Duration,
     /// A file (mode 0600) that is written once all is up: addresses, the merchant and its key, as JSON
+    /// [default: ready.json in the data directory]
     #[arg(long)]
     ready_file: Option<PathBuf>,
     /// Begin another local chain; every batch is anchored on it anew
@@ -40,9 +44,10 @@ pub(super) struct DevArgs {
 pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     telemetry::init_logs(LogFormat::Text, "info,sqlx=warn");
     let stop = signals::until_told_to_stop()?;
-    if let Some(file) = &args.ready_file {
-        Ready::remove(file)?;
-    }
+    let ready_file = args
+        .ready_file
+        .unwrap_or_else(|| args.data_dir.join(READY_FILE));
+    Ready::remove(&ready_file)?;
     let plan = Plan {
         data_dir: Some(args.data_dir),
         port: args.port,
@@ -52,16 +57,17 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let installation = Installation::start(&plan).await?;
     eprintln!("{}", describe(&installation));
     let ready = installation.ready.clone();
-    let running = tokio::spawn(installation.run(stop));
+    let running = tokio::spawn(installation.run(stop.clone()));
     // the listeners are open since the start, so whoever reads the file is answered
-    if let Some(file) = &args.ready_file {
-        ready.write(file)?;
+    let written = ready.write(&ready_file);
+    if written.is_err() {
+        stop.cancel();
     }
     let ended = running.await?;
-    if let Some(file) = &args.ready_file {
-        Ready::remove(file)?;
-    }
-    ended.map(|()| ExitCode::SUCCESS)
+    Ready::remove(&ready_file)?;
+    written.and(ended)?;
+    eprintln!("stopped");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Where to look and what to try.

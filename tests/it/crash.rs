@@ -14,11 +14,11 @@ use crate::cli::anchored_day::{Holdings, chain, until_final};
 use crate::cli::program::{Dev, Scratch, run, sales};
 
 /// Lines of an import; several requests, so that a kill falls between and into them.
-const LINES: usize = 1_600;
+const LINES: usize = 1_100;
 /// A kill comes at most this much after the import has begun, milliseconds.
-const KILL_WITHIN: u64 = 3_000;
+const KILL_WITHIN: u64 = 2_000;
 /// How long rounds are begun, unless their number is given by `COUNTERFOIL_KILL_ROUNDS`.
-const ROUNDS_TIME: Duration = Duration::from_secs(75);
+const ROUNDS_TIME: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_moment_loses_and_doubles_nothing() {

@@ -1,10 +1,12 @@
 //! `counterfoil import`: sale requests from a file, one a line, to the HTTP interface.
 //!
 //! - [`lines`]: reads the file line by line and says which are none
-//! - [`upload`]: sends batches, again where it may help, and says what became of each line
+//! - [`upload`]: sends batches, again where it may help
+//! - [`verdict`]: what the answer says of each line
 
 mod lines;
 mod upload;
+mod verdict;
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -21,12 +23,16 @@ use tokio::io::BufReader;
 use super::client::ApiArgs;
 use crate::limits;
 use lines::{Item, Line, Lines};
-use upload::{Upload, Verdict};
+use upload::Upload;
+use verdict::Verdict;
 
 /// Room for `{"items":[]}` around the lines of a batch.
 const ENVELOPE_BYTES: usize = 64;
-/// The lines of a batch and the commas between them, bytes; so also the longest line.
-const BATCH_BYTES: usize = limits::BATCH_BODY_BYTES - ENVELOPE_BYTES;
+/// The longest line, bytes: what a request of one line may hold.
+const LINE_BYTES: usize = limits::BATCH_BODY_BYTES - ENVELOPE_BYTES;
+/// Lines that go together unless one alone is longer, bytes: a fraction of what a request may hold, so
+/// that a slow server answers it in time.
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// What is read from the file at once, bytes.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -63,7 +69,7 @@ pub(super) async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     let (source, size) = open(&args.file).await?;
     let bar = progress(size);
     let mut tally = Tally::default();
-    let ended = send_all(Lines::new(source, BATCH_BYTES), &upload, &bar, &mut tally).await;
+    let ended = send_all(Lines::new(source, LINE_BYTES), &upload, &bar, &mut tally).await;
     bar.finish_and_clear();
     let Tally {
         recorded,

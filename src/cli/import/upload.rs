@@ -6,30 +6,20 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::{Method, StatusCode, header};
 use serde::Deserialize;
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::lines::Item;
-use crate::cli::client::{Api, ProblemBody, Refusal};
+use super::verdict::{ItemAnswer, Verdict, is_passing, settle};
+use crate::cli::client::{Api, Refusal};
 use crate::clock::Entropy;
 
 /// The pause before the first repetition; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause, unless the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Faults of a refused line that are named.
-const FAULTS_NAMED: usize = 5;
-
-/// What became of a line.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is a sale now.
-    Recorded,
-    /// It was one before; or it became one, and the answer that said so was lost.
-    AlreadyThere,
-    /// The server does not take it, for this reason.
-    Refused(String),
-}
+/// How often items may be answered with the server's own trouble before they count as refused, so that
+/// one line that always fails does not keep back the rest of the file.
+const ANSWERS: u32 = 8;
 
 /// Sends batches.
 pub(super) struct Upload {
@@ -43,25 +33,73 @@ enum Attempt {
     /// Each item has an answer.
     Answered(Vec<ItemAnswer>),
     /// The server did not take the batch, whatever may have become of it.
-    Later {
-        why: String,
-        after: Option<Duration>,
-    },
+    Later(Later),
     /// The server takes none of it as it is.
     Unfit(Refusal),
+}
+
+/// Why a batch is to be sent again.
+struct Later {
+    why: String,
+    /// How long the server asks to be left alone.
+    after: Option<Duration>,
+    /// Whether less of it might be answered in time.
+    took_too_long: bool,
+}
+
+impl Later {
+    fn new(why: String) -> Self {
+        Self {
+            why,
+            after: None,
+            took_too_long: false,
+        }
+    }
+}
+
+impl From<reqwest::Error> for Later {
+    fn from(error: reqwest::Error) -> Self {
+        Self {
+            why: chain_of(&error),
+            after: None,
+            took_too_long: error.is_timeout() && !error.is_connect(),
+        }
+    }
+}
+
+impl From<Refusal> for Later {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            why: refusal.to_string(),
+            after: refusal.retry_after.map(Duration::from_secs),
+            took_too_long: refusal.code == "timeout",
+        }
+    }
+}
+
+/// What is left of it while nothing is settled.
+struct Patience {
+    /// When something was settled last.
+    since: Instant,
+    /// Attempts since.
+    tries: u32,
+    /// Those of them that the server answered item by item.
+    answers: u32,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            tries: 0,
+            answers: 0,
+        }
+    }
 }
 
 #[derive(Deserialize)]
 struct BatchAnswer {
     items: Vec<ItemAnswer>,
-}
-
-#[derive(Deserialize)]
-struct ItemAnswer {
-    status: u16,
-    #[serde(default)]
-    replayed: bool,
-    body: Value,
 }
 
 impl Upload {
@@ -86,54 +124,71 @@ impl Upload {
         note: &impl Fn(&str),
     ) -> anyhow::Result<()> {
         let mut waiting = vec![batch];
-        let mut pause = FIRST_PAUSE;
-        let mut settled_at = Instant::now();
-        while let Some(mut items) = waiting.pop() {
+        let mut patience = Patience::new();
+        while let Some(items) = waiting.pop() {
             if items.is_empty() {
                 continue;
             }
-            let (why, after) = match self.attempt(&items).await? {
+            let later = match self.attempt(&items).await? {
                 Attempt::Answered(answers) => {
-                    let open = settle(items, answers, verdicts);
-                    pause = FIRST_PAUSE;
-                    let Some((open, why)) = open else {
-                        settled_at = Instant::now();
+                    let sent = items.len();
+                    let Some((open, why)) = settle(items, answers, verdicts) else {
+                        patience = Patience::new();
                         continue;
                     };
+                    if open.len() < sent {
+                        patience = Patience::new();
+                    }
+                    if patience.answers >= ANSWERS {
+                        verdicts.extend(refused(open, &why));
+                        continue;
+                    }
+                    patience.answers += 1;
                     waiting.push(open);
-                    (why, None)
+                    Later::new(why)
                 }
                 Attempt::Unfit(refusal) if items.len() == 1 => {
-                    verdicts.extend(
-                        items
-                            .into_iter()
-                            .map(|item| (item.number, Verdict::Refused(refusal.to_string()))),
-                    );
+                    verdicts.extend(refused(items, &refusal.to_string()));
                     continue;
                 }
                 Attempt::Unfit(_) => {
-                    let second = items.split_off(items.len() / 2);
-                    // the first half is the next to be sent
-                    waiting.extend([second, items]);
+                    waiting.extend(halves(items));
                     continue;
                 }
-                Attempt::Later { why, after } => {
+                Attempt::Later(later) if later.took_too_long && items.len() > 1 => {
+                    waiting.extend(halves(items));
+                    later
+                }
+                Attempt::Later(later) => {
                     waiting.push(items);
-                    (why, after)
+                    later
                 }
             };
-            let pause_now = after.unwrap_or_default().max(self.jittered(pause));
-            if settled_at.elapsed() + pause_now > self.give_up_after {
-                let advice = "nothing doubles when the same command is run again";
-                return Err(anyhow::anyhow!("{why}"))
-                    .context(format!("nothing was recorded for too long; {advice}"));
-            }
-            if pause >= LONGEST_PAUSE {
-                note(&format!("waiting: {why}"));
-            }
-            sleep(pause_now).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.wait(&mut patience, &later, note).await?;
         }
+        Ok(())
+    }
+
+    /// Waits before the next attempt: twice as long each time, and as long as the server asks for.
+    async fn wait(
+        &self,
+        patience: &mut Patience,
+        later: &Later,
+        note: &impl Fn(&str),
+    ) -> anyhow::Result<()> {
+        let doubled = FIRST_PAUSE.saturating_mul(2u32.saturating_pow(patience.tries));
+        let pause = self.jittered(doubled.min(LONGEST_PAUSE));
+        let pause = pause.max(later.after.unwrap_or_default());
+        if patience.since.elapsed() + pause > self.give_up_after {
+            return Err(anyhow::anyhow!("{}", later.why)).context(
+                "nothing was recorded for too long; nothing doubles when the same command is run again",
+            );
+        }
+        if doubled >= LONGEST_PAUSE {
+            note(&format!("waiting: {}", later.why));
+        }
+        patience.tries += 1;
+        sleep(pause).await;
         Ok(())
     }
 
@@ -145,22 +200,12 @@ impl Upload {
             .body(body(items));
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => {
-                return Ok(Attempt::Later {
-                    why: chain_of(&error),
-                    after: None,
-                });
-            }
+            Err(error) => return Ok(Attempt::Later(error.into())),
         };
         if response.status() == StatusCode::OK {
             let answer = match response.bytes().await {
                 Ok(answer) => answer,
-                Err(error) => {
-                    return Ok(Attempt::Later {
-                        why: chain_of(&error),
-                        after: None,
-                    });
-                }
+                Err(error) => return Ok(Attempt::Later(error.into())),
             };
             let answer: BatchAnswer = serde_json::from_slice(&answer)
                 .context("the answer is not one of Counterfoil's")?;
@@ -179,11 +224,7 @@ impl Upload {
         ];
         // a connection that broke on the way is told as 400, and may hold the next time
         if is_passing(status.as_u16()) || refusal.code == "body_incomplete" {
-            let after = refusal.retry_after.map(Duration::from_secs);
-            return Ok(Attempt::Later {
-                why: refusal.to_string(),
-                after,
-            });
+            return Ok(Attempt::Later(refusal.into()));
         }
         if unfit.contains(&status) {
             return Ok(Attempt::Unfit(refusal));
@@ -213,67 +254,16 @@ fn body(items: &[Item]) -> Vec<u8> {
     body
 }
 
-/// Takes down the verdicts; what is left open, and why, is to be sent again.
-fn settle(
-    items: Vec<Item>,
-    answers: Vec<ItemAnswer>,
-    verdicts: &mut Vec<(u64, Verdict)>,
-) -> Option<(Vec<Item>, String)> {
-    let why = answers
-        .iter()
-        .find(|answer| is_passing(answer.status))
-        .map(reason);
-    let mut open = Vec::new();
-    for (item, answer) in items.into_iter().zip(answers) {
-        let retryable = answer.body["retryable"].as_bool().unwrap_or(false);
-        let verdict = match answer.status {
-            200 | 201 if answer.replayed => Verdict::AlreadyThere,
-            200 | 201 => Verdict::Recorded,
-            status if retryable && is_passing(status) => {
-                open.push(item);
-                continue;
-            }
-            // a refund of a sale that was put off waits with it
-            _ if retryable && why.is_some() => {
-                open.push(item);
-                continue;
-            }
-            _ => Verdict::Refused(reason(&answer)),
-        };
-        verdicts.push((item.number, verdict));
-    }
-    why.filter(|_| !open.is_empty()).map(|why| (open, why))
+/// Both halves, the first one last: the next to be sent.
+fn halves(mut items: Vec<Item>) -> [Vec<Item>; 2] {
+    let second = items.split_off(items.len() / 2);
+    [second, items]
 }
 
-/// Whether a status says nothing of the request itself: in flight, too many, or the server's own trouble.
-fn is_passing(status: u16) -> bool {
-    matches!(status, 408 | 409 | 429 | 500..=599)
-}
-
-/// An item's problem in a line: status, code, and where.
-fn reason(answer: &ItemAnswer) -> String {
-    let Ok(problem) = ProblemBody::deserialize(&answer.body) else {
-        return format!("refused with {}", answer.status);
-    };
-    let mut text = format!("{} {}: {}", answer.status, problem.code, problem.detail);
-    for fault in problem
-        .errors
-        .iter()
-        .filter(|fault| !fault.pointer.is_empty())
-        .take(FAULTS_NAMED)
-    {
-        let detail = if fault.detail == problem.detail {
-            ""
-        } else {
-            &fault.detail
-        };
-        let colon = if detail.is_empty() { "" } else { ": " };
-        text.push_str(&format!(
-            "; {} {}{colon}{detail}",
-            fault.pointer, fault.code
-        ));
-    }
-    text
+fn refused(items: Vec<Item>, why: &str) -> impl Iterator<Item = (u64, Verdict)> {
+    items
+        .into_iter()
+        .map(move |item| (item.number, Verdict::Refused(why.to_owned())))
 }
 
 /// An error and what caused it, in one line.
@@ -290,22 +280,11 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn item(number: u64) -> Item {
         Item {
             number,
             text: "{}".to_owned(),
-        }
-    }
-
-    fn answer(status: u16, replayed: bool, code: &str, retryable: bool) -> ItemAnswer {
-        let problem = json!({"code": code, "detail": "d", "request_id": "r", "retryable": retryable,
-            "errors": [{"pointer": "/amount/value", "code": code, "detail": "d"}]});
-        ItemAnswer {
-            status,
-            replayed,
-            body: problem,
         }
     }
 
@@ -322,47 +301,12 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_is_a_verdict_or_another_attempt() {
-        let items = (1..=5).map(item).collect();
-        let answers = vec![
-            answer(201, false, "", false),
-            answer(201, true, "", false),
-            answer(422, false, "money_negative", false),
-            answer(409, false, "idempotency_in_flight", true),
-            answer(422, false, "refund_sale_unknown", true),
-        ];
-        let mut verdicts = Vec::new();
-        let (open, why) = settle(items, answers, &mut verdicts).unwrap();
+    fn halves_keep_their_order() {
+        let [second, first] = halves((1..=5).map(item).collect());
+        let numbers = |items: Vec<Item>| items.iter().map(|item| item.number).collect::<Vec<_>>();
         assert_eq!(
-            open.iter().map(|item| item.number).collect::<Vec<_>>(),
-            [4, 5]
-        );
-        assert!(why.contains("idempotency_in_flight"));
-        let refused =
-            Verdict::Refused("422 money_negative: d; /amount/value money_negative".to_owned());
-        assert_eq!(
-            verdicts,
-            [
-                (1, Verdict::Recorded),
-                (2, Verdict::AlreadyThere),
-                (3, refused)
-            ]
-        );
-    }
-
-    #[test]
-    fn what_only_another_line_can_mend_is_not_waited_for() {
-        let mut verdicts = Vec::new();
-        let answers = vec![
-            answer(422, false, "refund_sale_unknown", true),
-            answer(409, false, "order_exists", false),
-        ];
-        assert!(settle(vec![item(1), item(2)], answers, &mut verdicts).is_none());
-        assert!(
-            verdicts
-                .iter()
-                .all(|(_, verdict)| matches!(verdict, Verdict::Refused(_))),
-            "{verdicts:?}"
+            (numbers(first), numbers(second)),
+            (vec![1, 2], vec![3, 4, 5])
         );
     }
 }

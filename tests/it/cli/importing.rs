@@ -130,7 +130,7 @@ async fn bad_lines_are_named_and_the_rest_is_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_the_server_finds_too_large_is_not_lost() {
+async fn large_lines_go_in_several_requests() {
     let shop = Shop::open().await;
     // together more than a request may hold, each within its bounds
     let lines: Vec<String> = (0..40)
