@@ -1,5 +1,7 @@
 //! The HTTP server: the whole route table, its layers, and serving until told to stop.
 
+mod description;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +16,7 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use tower_http::timeout::TimeoutLayer;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -24,6 +25,7 @@ use crate::http::problem::Problem;
 use crate::http::{codes, health, layers, pages};
 use crate::limits;
 use crate::sales::{Sales, first_version, read, receipts, record, well_known};
+use description::Description;
 
 /// What a server is made of.
 pub struct Server {
@@ -35,43 +37,10 @@ pub struct Server {
     pub cors_origins: Vec<HeaderValue>,
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Counterfoil",
-        description = "Records a shop's sales and anchors them on a chain, so that anyone can check a receipt.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
-    ),
-    modifiers(&KeyScheme),
-    tags(
-        (name = "Sales", description = "Recording and reading sales and refunds"),
-        (name = "Proofs", description = "Receipts, proofs and batches: what a verifier needs"),
-        (name = "First version", description = "The endpoints of the first version, where they are configured"),
-        (name = "Operations", description = "Health"),
-    )
-)]
-struct Description;
-
-struct KeyScheme;
-
-impl Modify for KeyScheme {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .bearer_format("cf_live_… or cf_test_…")
-            .description(Some("An API key of the merchant"))
-            .build();
-        openapi
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("key", SecurityScheme::Http(scheme));
-    }
-}
-
 /// Every route, with its description.
 fn routes(first_version: bool) -> OpenApiRouter<Sales> {
     let batch = OpenApiRouter::new()
-        .routes(routes!(record::record_batch))
+        .routes(routes!(record::batch::record_batch))
         .layer(DefaultBodyLimit::max(limits::BATCH_BODY_BYTES));
     let mut routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(record::record_sale, read::list_sales))
@@ -94,7 +63,7 @@ fn routes(first_version: bool) -> OpenApiRouter<Sales> {
 
 /// The API's description, with the first version's endpoints in it.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes(true).split_for_parts().1
+    description::complete(routes(true).split_for_parts().1)
 }
 
 /// The routes within their layers; the outermost comes last.
@@ -102,9 +71,9 @@ pub fn router(server: Server) -> Router {
     let entropy = server.sales.site.entropy.clone();
     let places = Arc::new(Semaphore::new(limits::CONCURRENT_REQUESTS));
     let (routes, openapi) = routes(server.first_version).split_for_parts();
-    routes
+    let router = routes
         .with_state(server.sales)
-        .merge(pages::routes(openapi))
+        .merge(pages::routes(description::complete(openapi)))
         .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") })
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
         .layer(TimeoutLayer::with_status_code(
@@ -113,14 +82,15 @@ pub fn router(server: Server) -> Router {
         ))
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn_with_state(places, layers::bound))
-        .layer(middleware::from_fn_with_state(entropy, layers::observe))
-        .layer(cors(server.cors_origins))
+        .layer(middleware::from_fn_with_state(entropy, layers::observe));
+    // without origins no preflight is answered either
+    match server.cors_origins {
+        none if none.is_empty() => router,
+        origins => router.layer(cors(origins)),
+    }
 }
 
 fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
-    if origins.is_empty() {
-        return CorsLayer::new();
-    }
     let ours = ["idempotency-key", layers::REQUEST_ID, "traceparent"].map(HeaderName::from_static);
     let exposed = [
         "x-request-id",

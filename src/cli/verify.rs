@@ -220,8 +220,19 @@ async fn check_chain(receipt: &Receipt, chain: &Chain, registry: Caip10, report:
                 Step::Ok(format!("yes, at block {number} ({hash}), which is final")),
             );
         }
-        Err(error) if error.is_failure() => report.add(name, Step::Failed(on_one_line(&error))),
-        Err(error) => report.add(name, Step::NotChecked(on_one_line(&error))),
+        Err(error) => {
+            let failed = error.is_failure();
+            let text = on_one_line(&error);
+            report.add(
+                name,
+                if failed {
+                    Step::Failed(text)
+                } else {
+                    Step::NotChecked(text)
+                },
+            );
+            return;
+        }
     }
     for (hint, step) in anchor_hints(receipt, chain, registry).await {
         report.add(&hint, step);

@@ -87,9 +87,11 @@ impl Caller {
 }
 
 async fn caller(parts: &Parts, keys: &Keys) -> Result<Option<Arc<Caller>>, Problem> {
-    let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
         return Ok(None);
     };
+    let only_one = values.next().is_none();
     let denied = || {
         Problem::new(
             &codes::UNAUTHENTICATED,
@@ -99,6 +101,7 @@ async fn caller(parts: &Parts, keys: &Keys) -> Result<Option<Arc<Caller>>, Probl
     let token = value
         .to_str()
         .ok()
+        .filter(|_| only_one)
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| SecretString::from(token.trim()))

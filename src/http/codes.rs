@@ -66,7 +66,7 @@ codes! {
         "Send \"1500.75\", not 1500.75: a JSON number loses digits on the way through most programs."
     QUANTITY_NOT_INTEGER "quantity_not_integer" BAD_REQUEST NEVER "A quantity is a number with a fraction or exponent"
         "A quantity is an integer or a decimal string: 3 or \"0.250\"."
-    INVALID_PARAMETER "invalid_parameter" BAD_REQUEST NEVER "A query parameter is wrong"
+    INVALID_PARAMETER "invalid_parameter" BAD_REQUEST NEVER "A parameter of the address is wrong"
         "The detail names it and what belongs there."
     IDEMPOTENCY_KEY_MISSING "idempotency_key_missing" BAD_REQUEST NEVER "The Idempotency-Key is missing"
         "Send an Idempotency-Key, best a UUID v4 made once a sale and kept for its retries."

@@ -79,10 +79,13 @@ impl Problem {
         faults.truncate(limits::FAULTS);
         let mut problem = match faults.as_slice() {
             [only] => Self::new(only.code, only.detail.clone()),
-            _ if total > limits::FAULTS => Self::new(
-                several,
-                format!("{total} faults; the first {} are named", limits::FAULTS),
-            ),
+            _ if total > limits::FAULTS => {
+                let most = limits::FAULTS;
+                Self::new(
+                    several,
+                    format!("more than {most} faults; the first {most} are named"),
+                )
+            }
             _ => Self::new(several, format!("{total} faults")),
         };
         problem.rest.faults = faults;
@@ -212,12 +215,11 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::Tls(_) => true,
-        // class 08 connection, 53 resources, 57 operator intervention, 40 rollback, 55P03 lock timeout
+        // class 08 connection, 53 resources, 57 operator intervention, 40 rollback, 28 and 3D nobody or
+        // nothing to connect to; 55000 takes no connections, 55P03 lock timeout
         sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-            ["08", "53", "57", "40"]
-                .iter()
-                .any(|class| code.starts_with(class))
-                || code == "55P03"
+            let codes = ["08", "53", "57", "40", "28", "3D", "55000", "55P03"];
+            codes.iter().any(|class| code.starts_with(class))
         }),
         _ => false,
     }

@@ -29,7 +29,7 @@ use crate::ids::SaleId;
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(non_snake_case, reason = "published so")]
-#[schema(example = json!({"orderid": "A-1002", "customeraddress": "0x70997970c51812dc3a010c7d01b50e0d17dc79c8", "amountINR": 1500.75}))]
+#[schema(example = json!({"orderid": "A-1003", "customeraddress": "0x70997970c51812dc3a010c7d01b50e0d17dc79c8", "amountINR": 1500.75}))]
 pub struct TransactionRequest {
     /// Your name for it.
     pub orderid: String,
@@ -77,6 +77,8 @@ const POINTERS: [(&str, &str); 3] = [
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 422, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
     )
@@ -171,6 +173,7 @@ pub struct TransactionView {
     params(("transaction_id" = String, Path)),
     responses(
         (status = 200, body = TransactionView),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),

@@ -1,6 +1,7 @@
 //! Who may read one sale: a key of its merchant, or the link that the slip carries. Without either,
 //! and for a sale that does not exist, the same 404.
 
+use counterfoil_proofs::leaf::OrderId;
 use counterfoil_proofs::link;
 use subtle::ConstantTimeEq;
 
@@ -18,7 +19,7 @@ pub enum Wanted {
     /// The one with this id.
     Sale(SaleId),
     /// The one with this order id.
-    Order(String),
+    Order(OrderId),
 }
 
 /// The 404 of all that cannot be read.
@@ -56,7 +57,7 @@ pub async fn readable_sale(
     let mut db = sales.pool.acquire().await?;
     let id = match wanted {
         Wanted::Sale(id) => id,
-        Wanted::Order(order) => store::id_of_order(&mut db, merchant, &order)
+        Wanted::Order(order) => store::id_of_order(&mut db, merchant, order.as_str())
             .await?
             .ok_or_else(missing)?,
     };

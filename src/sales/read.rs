@@ -1,9 +1,10 @@
 //! `GET /v1/sales` and `GET /v1/sales/{id}`.
 
 use axum::extract::{Path, State};
+use counterfoil_proofs::leaf::OrderId;
 use serde_json::Value;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::Sales;
 use super::answer::{SaleAnswer, SaleView};
@@ -83,11 +84,16 @@ pub async fn list_sales(
 fn filter(params: &mut Params) -> Result<Filter, Problem> {
     fn time(params: &mut Params, name: &str) -> Result<Option<OffsetDateTime>, Problem> {
         params.take_as(name, "an RFC 3339 time", |text| {
-            OffsetDateTime::parse(text, &Rfc3339).ok()
+            // an offset may put it past the end of the calendar
+            OffsetDateTime::parse(text, &Rfc3339)
+                .ok()?
+                .checked_to_offset(UtcOffset::UTC)
         })
     }
     Ok(Filter {
-        order_id: params.take("order_id")?,
+        order_id: params.take_as("order_id", "an order id", |text| {
+            OrderId::parse(text).ok().map(|id| id.as_str().to_owned())
+        })?,
         kind: params.take_as("kind", "sale or refund", |text| match text {
             "sale" => Some(1),
             "refund" => Some(2),
@@ -111,6 +117,7 @@ fn filter(params: &mut Params) -> Result<Filter, Problem> {
     params(("sale_id" = String, Path)),
     responses(
         (status = 200, body = SaleView),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),

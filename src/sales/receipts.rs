@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use counterfoil_proofs::caip::Caip10;
+use counterfoil_proofs::leaf::OrderId;
 use counterfoil_proofs::receipt::{
     Anchor, AnchorState, BatchRef, Block, MEDIA_TYPE, Receipt, Version,
 };
@@ -181,6 +182,7 @@ pub struct ProofAnswer {
     responses(
         (status = 200, body = ProofAnswer),
         (status = 304),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
@@ -193,6 +195,7 @@ pub async fn read_proof(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let order_id = OrderId::parse(&order_id).map_err(|_| missing())?;
     let stored = readable_sale(&sales, caller, params, Wanted::Order(order_id)).await?;
     let issued = issue(&sales, &stored).await?;
     let receipt: serde_json::Value =
@@ -239,6 +242,7 @@ pub async fn read_proof(
     responses(
         (status = 200, content_type = "application/vnd.counterfoil.receipt+json", body = serde_json::Value),
         (status = 304),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),

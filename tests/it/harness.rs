@@ -2,6 +2,7 @@
 
 mod client;
 mod database;
+mod problem;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use counterfoil::sales::Sales;
 use counterfoil::sales::intake::Intake;
 use counterfoil::server::{self, Server};
 use secrecy::ExposeSecret;
-use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use client::{Answer, Client, sale};
 pub(crate) use database::Database;
+pub(crate) use problem::{check_document, faults_of};
 
 /// The address customers are told, wherever the test's server really listens.
 pub(crate) const PUBLIC_URL: &str = "https://receipts.example";
@@ -79,8 +80,6 @@ impl App {
 pub(crate) struct Running {
     /// Where it listens.
     pub(crate) url: String,
-    /// Its connections, as the API's role.
-    pub(crate) pool: PgPool,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<std::io::Result<()>>,
     writes: TaskTracker,
@@ -101,7 +100,7 @@ impl Running {
         let sales = Sales {
             intake: Intake::new(pool.clone(), clock.clone(), entropy, writes.clone()),
             keys: Keys::new(pool.clone(), clock),
-            pool: pool.clone(),
+            pool,
             site,
         };
         let cors_origins = vec![HeaderValue::from_static(ORIGIN)];
@@ -119,7 +118,6 @@ impl Running {
         let task = tokio::spawn(server::serve(listener, router, shutdown));
         Self {
             url,
-            pool,
             stop: Some(stop),
             task,
             writes,

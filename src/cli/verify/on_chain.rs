@@ -125,8 +125,9 @@ pub(super) async fn anchor_hints(
         .iter()
         .find(|anchor| anchor.registry == registry)
     else {
-        let text = "the receipt does not name this registry".to_owned();
-        return vec![(name, Step::Note(text))];
+        // its own anchors are hints, but one that leaves out where it is anchored was changed
+        let text = format!("the receipt does not name {registry}, which has its root");
+        return vec![(name, Step::Failed(text))];
     };
     let step = match contradiction(anchor, chain, registry.address, batch.id).await {
         Ok(None) => Step::Ok("agrees with the chain".to_owned()),

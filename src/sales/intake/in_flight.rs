@@ -21,13 +21,14 @@ pub(super) struct InFlight(Arc<Mutex<Table>>);
 pub(super) struct Held {
     table: InFlight,
     merchant: MerchantId,
-    slots: BTreeMap<Slot, OwnedMutexGuard<()>>,
+    // those it still waits for, or waited for in vain, among them: their places are given back too
+    slots: BTreeMap<Slot, Option<OwnedMutexGuard<()>>>,
 }
 
 impl Held {
     /// Whether this request may work on the key.
     pub(super) fn holds(&self, slot: &Slot) -> bool {
-        self.slots.contains_key(slot)
+        self.slots.get(slot).is_some_and(Option::is_some)
     }
 }
 
@@ -46,9 +47,9 @@ impl InFlight {
                 let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 table.entry((merchant, slot.clone())).or_default().clone()
             };
-            if let Ok(guard) = timeout_at(deadline, place.lock_owned()).await {
-                held.slots.insert(slot, guard);
-            }
+            held.slots.insert(slot.clone(), None);
+            let guard = timeout_at(deadline, place.lock_owned()).await.ok();
+            held.slots.insert(slot, guard);
         }
         held
     }

@@ -20,7 +20,7 @@ pub(super) async fn slice(
     prepared: &[Prepared],
 ) -> Result<Vec<Outcome>, IntakeError> {
     let rows = match call(pool, merchant, prepared).await {
-        Err(error) if is_unavailable(&error) => {
+        Err(error) if was_cut_off(&error) => {
             tracing::warn!(error = %error, "recording is tried once more");
             call(pool, merchant, prepared).await?
         }
@@ -35,6 +35,20 @@ pub(super) async fn slice(
         .zip(prepared)
         .map(|(row, own)| outcome(row, own, merchant, &stored))
         .collect()
+}
+
+/// Whether the connection ended during the call, so that it may or may not have committed.
+fn was_cut_off(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // class 08 connection, 57P operator intervention; 40 rolled back by the database's own choice
+        sqlx::Error::Database(e) => e.code().is_some_and(|code| {
+            ["08", "57P", "40"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        _ => false,
+    }
 }
 
 async fn one_by_one(

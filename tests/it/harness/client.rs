@@ -36,12 +36,6 @@ impl Answer {
             .map_or("", |value| value.to_str().expect("a header in ASCII"))
     }
 
-    /// The problem's code; empty where it is none.
-    pub(crate) fn code(&self) -> String {
-        let problem: Value = serde_json::from_str(&self.text).unwrap_or_default();
-        problem["code"].as_str().unwrap_or("").to_owned()
-    }
-
     /// The answer, if its status is `expected`.
     #[track_caller]
     pub(crate) fn expect(self, expected: u16) -> Self {
@@ -64,6 +58,11 @@ impl Client {
             url: url.to_owned(),
             key: key.map(str::to_owned),
         }
+    }
+
+    /// The key.
+    pub(crate) fn key(&self) -> &str {
+        self.key.as_deref().expect("a client with a key")
     }
 
     /// The same with another key.

@@ -49,6 +49,13 @@ impl Database {
         database::pool(&self.url, role, 8).expect("DATABASE_URL")
     }
 
+    /// Runs a statement beside this database, for what cannot be done to it from within; `{}` in it
+    /// is its name.
+    pub(crate) async fn run_outside(&self, statement: &str) {
+        let mut cluster = connect("postgres").await;
+        run(&mut cluster, statement.replace("{}", &self.name)).await;
+    }
+
     /// The rows of every table of the public schema, in the order of their names.
     pub(crate) async fn row_counts(&self) -> Vec<(String, i64)> {
         let tables: Vec<String> = sqlx::query_scalar(

@@ -1,0 +1,62 @@
+//! What the API's description says beside its routes.
+
+use axum::http::StatusCode;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{self, PathItem, RefOr};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Counterfoil",
+        description = "Records a shop's sales and anchors them on a chain, so that anyone can check a receipt.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    modifiers(&KeyScheme),
+    tags(
+        (name = "Sales", description = "Recording and reading sales and refunds"),
+        (name = "Proofs", description = "Receipts, proofs and batches: what a verifier needs"),
+        (name = "First version", description = "The endpoints of the first version, where they are configured"),
+        (name = "Operations", description = "Health"),
+    )
+)]
+pub(super) struct Description;
+
+struct KeyScheme;
+
+impl Modify for KeyScheme {
+    fn modify(&self, openapi: &mut openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("cf_live_… or cf_test_…")
+            .description(Some("An API key of the merchant"))
+            .build();
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The description with a text for every response, which OpenAPI 3.1 requires: its status's name, where
+/// the route says no more.
+pub(super) fn complete(mut openapi: openapi::OpenApi) -> openapi::OpenApi {
+    let operations = openapi.paths.paths.values_mut().flat_map(operations);
+    for operation in operations {
+        for (status, response) in &mut operation.responses.responses {
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                let status: Option<StatusCode> = status.parse().ok();
+                let name = status.and_then(|status| status.canonical_reason());
+                name.unwrap_or("The answer")
+                    .clone_into(&mut response.description);
+            }
+        }
+    }
+    openapi
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut openapi::path::Operation> {
+    item.get.iter_mut().chain(item.post.iter_mut())
+}
