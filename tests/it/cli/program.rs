@@ -144,6 +144,11 @@ pub(crate) struct Dev {
 impl Dev {
     /// Starts it, or starts it again, and waits until it is up.
     pub(crate) async fn start(scratch: &Scratch, interval: &str) -> Self {
+        Self::start_with(scratch, interval, &[]).await
+    }
+
+    /// The same, with these flags too.
+    pub(crate) async fn start_with(scratch: &Scratch, interval: &str, flags: &[&str]) -> Self {
         let file = scratch.join("ready.json");
         let log = scratch.join("log");
         let log_file = std::fs::File::options()
@@ -159,6 +164,7 @@ impl Dev {
             .arg("--ready-file")
             .arg(&file)
             .args(free_port_the_first_time(scratch))
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log_file)

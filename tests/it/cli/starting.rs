@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use counterfoil_proofs::caip::Caip10;
 
+use super::anchored_day::{Holdings, until_final};
 use super::program::{Dev, Ended, Scratch, program, run, sales};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,6 +40,22 @@ async fn the_ready_file_is_private_and_the_next_start_is_the_same() {
         imported.stdout.starts_with("0 recorded, 20 already there"),
         "{imported:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_begun_anew_gets_every_batch_again() {
+    let scratch = Scratch::new();
+    let dev = Dev::start(&scratch, "1s").await;
+    let file = scratch.file("a.jsonl", sales("A", 30));
+    dev.import(&file).await.expect(0);
+    until_final(&dev, 30).await;
+    assert_eq!(dev.stop().await, Some(0));
+
+    let dev = Dev::start_with(&scratch, "1s", &["--reset-chain"]).await;
+    until_final(&dev, 30).await;
+    let holdings = Holdings::collect(&dev, &scratch).await;
+    assert_eq!(holdings.anchored.len(), holdings.batches.len());
+    assert!(holdings.judge(&holdings.rows()).is_complete());
 }
 
 #[tokio::test(flavor = "multi_thread")]
