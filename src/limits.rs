@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Body of `POST /v1/sales:batch`, bytes.
 pub const BATCH_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// How much of a body beyond its limit is read and thrown away before it is answered, bytes.
+pub const BODY_DRAINED_BYTES: usize = 16 * 1024 * 1024;
 /// Items of `POST /v1/sales:batch`.
 pub const BATCH_ITEMS: usize = 500;
 /// Time a request may take.

@@ -6,7 +6,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::routing::get;
 use axum::{Router, middleware};
@@ -39,12 +38,9 @@ pub struct Server {
 
 /// Every route, with its description.
 fn routes(first_version: bool) -> OpenApiRouter<Sales> {
-    let batch = OpenApiRouter::new()
-        .routes(routes!(record::batch::record_batch))
-        .layer(DefaultBodyLimit::max(limits::BATCH_BODY_BYTES));
     let mut routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(record::record_sale, read::list_sales))
-        .merge(batch)
+        .routes(routes!(record::batch::record_batch))
         .routes(routes!(read::read_sale))
         .routes(routes!(receipts::read_proof))
         .routes(routes!(receipts::read_receipt))
@@ -75,7 +71,6 @@ pub fn router(server: Server) -> Router {
         .with_state(server.sales)
         .merge(pages::routes(description::complete(openapi)))
         .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") })
-        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::REQUEST_TIMEOUT,
             limits::REQUEST_TIME,

@@ -1,20 +1,21 @@
 //! The bytes of a JSON body, or a problem that says why there are none.
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::{StatusCode, header};
+use axum::http::header;
+use http_body_util::BodyExt;
 
 use super::codes;
 use super::problem::Problem;
+use crate::limits;
 
-/// The bytes of a body that says it is JSON. Its size is bounded by the route.
-pub struct JsonBytes(pub Bytes);
+/// The bytes of a body that says it is JSON, `LIMIT` at the most.
+pub struct JsonBytes<const LIMIT: usize = { limits::BODY_BYTES }>(pub Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for JsonBytes {
+impl<S: Send + Sync, const LIMIT: usize> FromRequest<S> for JsonBytes<LIMIT> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let declared = request
             .headers()
             .get(header::CONTENT_TYPE)
@@ -29,23 +30,39 @@ impl<S: Send + Sync> FromRequest<S> for JsonBytes {
                 "send Content-Type: application/json",
             ));
         }
-        Bytes::from_request(request, state)
-            .await
-            .map(Self)
-            .map_err(|rejection| refused(&rejection))
+        read(request.into_body(), LIMIT).await.map(Self)
     }
 }
 
-fn refused(rejection: &BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::new(
-            &codes::BODY_TOO_LARGE,
-            "the body is larger than this route takes",
-        )
-    } else {
-        Problem::new(
-            &codes::BODY_INCOMPLETE,
-            "the body ended before it was whole",
-        )
+/// Reads a body. Of one that is too large the rest is read too, within a bound, and thrown away: many
+/// clients read no answer before they have sent everything, and would see a broken connection instead.
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let mut bytes = Vec::new();
+    let mut received = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Problem::new(
+                &codes::BODY_INCOMPLETE,
+                "the body ended before it was whole",
+            )
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        received += data.len();
+        if received <= limit {
+            bytes.extend_from_slice(&data);
+        } else if received > limit + limits::BODY_DRAINED_BYTES {
+            break;
+        } else {
+            bytes = Vec::new();
+        }
     }
+    if received <= limit {
+        return Ok(bytes.into());
+    }
+    Err(Problem::new(
+        &codes::BODY_TOO_LARGE,
+        format!("the body has more than the {limit} bytes that this route takes"),
+    ))
 }

@@ -103,7 +103,7 @@ pub async fn record_batch(
     State(sales): State<Sales>,
     Authenticated(caller): Authenticated,
     Extension(RequestId(request_id)): Extension<RequestId>,
-    JsonBytes(bytes): JsonBytes,
+    JsonBytes(bytes): JsonBytes<{ limits::BATCH_BODY_BYTES }>,
 ) -> Result<axum::Json<BatchAnswer>, Problem> {
     caller.require(Action::Record)?;
     let items = items(&bytes)?;
