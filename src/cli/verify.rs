@@ -20,7 +20,7 @@ pub use on_chain::{NotOnChain, receipt_on_chain};
 
 use crate::chain::Chain;
 use on_chain::anchor_hints;
-use trust::{Registries, Trust, parse_merchant};
+use trust::{Registries, RegistryName, Trust, parse_merchant, parse_registry};
 
 /// `counterfoil verify RECEIPT.json`
 #[derive(Debug, Args)]
@@ -30,9 +30,10 @@ pub struct VerifyArgs {
     /// JSON-RPC address of a chain that you trust; it is told the batch's number, never a field
     #[arg(long)]
     rpc: Option<SecretString>,
-    /// The shop's registry, CAIP-10, from a source that you trust
-    #[arg(long)]
-    registry: Option<Caip10>,
+    /// The shop's registry from a source that you trust: CAIP-10 (eip155:1:0x…), or its address on the
+    /// RPC's chain
+    #[arg(long, value_parser = parse_registry)]
+    registry: Option<RegistryName>,
     /// The shop's merchant id, mer_… or 16 bytes as hex, from a source that you trust
     #[arg(long, value_parser = parse_merchant)]
     merchant: Option<[u8; 16]>,

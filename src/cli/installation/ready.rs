@@ -8,8 +8,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use counterfoil_proofs::caip::Caip10;
+use counterfoil_proofs::hex;
 use secrecy::ExposeSecret;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::shop::Shop;
 use crate::dev::Services;
@@ -41,8 +42,13 @@ pub(in crate::cli) struct ReadyChain {
     pub(in crate::cli) chain_id: u64,
     /// Its JSON-RPC.
     pub(in crate::cli) rpc_url: String,
-    /// CAIP-10.
+    /// The registry on it; in the file its address, since the chain stands beside it.
+    #[serde(serialize_with = "address")]
     pub(in crate::cli) registry: Caip10,
+}
+
+fn address<S: Serializer>(registry: &Caip10, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(&registry.address))
 }
 
 impl Ready {

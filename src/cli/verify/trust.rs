@@ -32,9 +32,39 @@ struct MerchantEntry {
     legal_name: Option<String>,
 }
 
+/// A registry as a reader names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RegistryName {
+    /// With its chain.
+    Account(Caip10),
+    /// By its address alone: on the chain that the reader's RPC is of.
+    Address([u8; 20]),
+}
+
+impl RegistryName {
+    /// The registry, if it is on this chain.
+    fn on(self, chain_id: u64) -> Option<Caip10> {
+        match self {
+            Self::Account(registry) => Some(registry).filter(|one| one.chain_id == chain_id),
+            Self::Address(address) => Some(Caip10 { chain_id, address }),
+        }
+    }
+}
+
+/// A registry's name: CAIP-10, or an address. The case of its digits, which explorers use for a
+/// checksum, does not matter here.
+pub(super) fn parse_registry(text: &str) -> anyhow::Result<RegistryName> {
+    let text = text.to_ascii_lowercase();
+    Ok(if text.starts_with("0x") {
+        RegistryName::Address(hex::decode(&text)?)
+    } else {
+        RegistryName::Account(text.parse()?)
+    })
+}
+
 /// A registry and the batches it is trusted for.
 struct TrustedRegistry {
-    registry: Caip10,
+    registry: RegistryName,
     first_batch: u64,
     last_batch: Option<u64>,
 }
@@ -62,7 +92,7 @@ impl Trust {
     /// Flags take the place of the file's lists.
     pub(super) fn read(
         file: Option<&Path>,
-        registry: Option<Caip10>,
+        registry: Option<RegistryName>,
         merchant: Option<[u8; 16]>,
     ) -> anyhow::Result<Self> {
         let mut trust = match file {
@@ -94,7 +124,7 @@ impl Trust {
                 first_batch,
                 last_batch,
             } = entry;
-            let registry = registry.parse().with_context(|| registry.clone())?;
+            let registry = parse_registry(&registry).with_context(|| registry.clone())?;
             Ok(TrustedRegistry {
                 registry,
                 first_batch,
@@ -173,15 +203,11 @@ impl Trust {
         }
         match trusted
             .iter()
-            .find(|trusted| trusted.registry.chain_id == chain_id)
+            .find_map(|trusted| trusted.registry.on(chain_id))
         {
-            Some(found) => (
-                Registries::Of(found.registry),
-                Step::Ok(found.registry.to_string()),
-            ),
+            Some(found) => (Registries::Of(found), Step::Ok(found.to_string())),
             None => {
-                let other = trusted[0].registry.chain_id;
-                let text = format!("the RPC is of chain {chain_id}, the registry on chain {other}");
+                let text = format!("none of those you trust is on the RPC's chain {chain_id}");
                 (Registries::None, Step::NotChecked(text))
             }
         }

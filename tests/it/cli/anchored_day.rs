@@ -92,7 +92,10 @@ pub(crate) fn chain(dev: &Dev) -> (Chain, Caip10) {
     counterfoil::chain::install_tls();
     (
         Chain::new(&rpc).expect("an address"),
-        chain.registry.parse().expect("CAIP-10"),
+        Caip10 {
+            chain_id: chain.chain_id,
+            address: hex::decode(&chain.registry).expect("an address"),
+        },
     )
 }
 
