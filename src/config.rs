@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, FromArgMatches, ValueEnum};
+use clap::{Args, ValueEnum};
 use secrecy::SecretString;
 
 use crate::limits;
@@ -117,32 +117,4 @@ pub struct Config {
     /// How log lines look
     #[arg(long, env = "COUNTERFOIL_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
-}
-
-/// The names of all environment variables that the configuration reads.
-pub fn variables() -> Vec<String> {
-    command()
-        .get_arguments()
-        .filter_map(|argument| argument.get_env())
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect()
-}
-
-/// The configuration that these flags and the environment give.
-///
-/// # Errors
-/// clap's, with the flag or variable that is wrong.
-pub fn parse(flags: &[&str]) -> Result<Config, clap::Error> {
-    let matches =
-        command().try_get_matches_from(std::iter::once("serve").chain(flags.iter().copied()))?;
-    Config::from_arg_matches(&matches)
-}
-
-fn command() -> clap::Command {
-    #[derive(clap::Parser)]
-    struct Serve {
-        #[command(flatten)]
-        _config: Config,
-    }
-    Serve::command()
 }

@@ -37,6 +37,11 @@ pub enum DatabaseError {
     /// A migration failed.
     #[error("migrating the database failed")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// The list of migrations cannot be read.
+    #[error(
+        "the schema's version cannot be read; its login needs the roles that docs/OPERATIONS.md names"
+    )]
+    Schema(#[source] sqlx::migrate::MigrateError),
     /// Its schema is not this program's.
     #[error(
         "the database's schema is at version {found}, this program needs {needed}; run `counterfoil migrate`, or start with --migrate"
@@ -134,15 +139,22 @@ pub async fn check_version(url: &SecretString) -> Result<(), DatabaseError> {
     }
 }
 
+/// The migrations that were applied. It only reads, so that a login without a right to create tables
+/// may ask.
 async fn applied(db: &mut PgConnection) -> Result<Vec<i64>, DatabaseError> {
-    let table = &MIGRATIONS.table_name;
-    db.ensure_migrations_table(table)
+    let table = MIGRATIONS.table_name.as_ref();
+    let there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+        .bind(table)
+        .fetch_one(&mut *db)
         .await
-        .map_err(DatabaseError::Migration)?;
+        .map_err(DatabaseError::Unreachable)?;
+    if !there {
+        return Ok(Vec::new());
+    }
     let applied = db
         .list_applied_migrations(table)
         .await
-        .map_err(DatabaseError::Migration)?;
+        .map_err(DatabaseError::Schema)?;
     Ok(applied
         .into_iter()
         .map(|migration| migration.version)

@@ -40,7 +40,11 @@ pub fn init_logs(format: LogFormat, filter: &str) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let set = match format {
-        LogFormat::Json => logs.json().flatten_event(true).try_init(),
+        LogFormat::Json => logs
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .try_init(),
         LogFormat::Text => logs.with_target(false).try_init(),
     };
     if set.is_err() {

@@ -74,6 +74,7 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
 fn describe(installation: &Installation) -> String {
     let Ready {
         api_url,
+        metrics_url,
         database_url,
         chains,
         merchant_id,
@@ -82,6 +83,7 @@ fn describe(installation: &Installation) -> String {
     } = &installation.ready;
     let mut text = format!(
         "\nready\n  API         {api_url}\n  documents   {api_url}/docs and {api_url}/redoc\n  \
+         metrics     {metrics_url}\n  \
          merchant    {merchant_id}\n  key         {api_key}\n  database    {database_url}\n"
     );
     for chain in chains {

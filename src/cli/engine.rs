@@ -82,6 +82,14 @@ impl Engine {
             .and_then(|api| api.listener.local_addr().ok())
     }
 
+    /// Where the metrics are served.
+    ///
+    /// # Errors
+    /// When the listener has no address any more.
+    pub(super) fn metrics_address(&self) -> std::io::Result<SocketAddr> {
+        self.metrics.0.local_addr()
+    }
+
     /// Serves until `stop` is cancelled; then requests in hand are finished, their writes waited for and
     /// the worker's step is ended.
     ///

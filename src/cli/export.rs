@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use counterfoil_proofs::hex;
 use counterfoil_proofs::receipt::Receipt;
 use sqlx::PgConnection;
@@ -39,13 +39,10 @@ const ROWS: i64 = 500;
 ///
 /// Example: counterfoil export --batch 1 --out batch-1.json
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").required(true).args(["batch", "merchant"])))]
 pub(super) struct ExportArgs {
     /// The batch's number
-    #[arg(
-        long,
-        required_unless_present = "merchant",
-        conflicts_with = "merchant"
-    )]
+    #[arg(long)]
     batch: Option<i64>,
     /// The merchant, mer_…
     #[arg(long)]

@@ -30,7 +30,7 @@ pub mod verify;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::chain;
 
@@ -74,6 +74,11 @@ enum Command {
     Verify(verify::VerifyArgs),
     Export(export::ExportArgs),
     Openapi(openapi::OpenapiArgs),
+}
+
+/// The command line's description: every command with its flags and their variables.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the program was started with.

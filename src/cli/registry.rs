@@ -55,6 +55,9 @@ struct DeployArgs {
         conflicts_with = "deployer_key"
     )]
     deployer_key_file: Option<PathBuf>,
+    /// Where the chain has a pinned registry already: print that one and change nothing
+    #[arg(long, requires = "database_url")]
+    unless_pinned: bool,
     /// Database to pin the registry in; without one it is only deployed
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<SecretString>,
@@ -105,6 +108,13 @@ async fn deploy(args: DeployArgs) -> anyhow::Result<()> {
         Some(url) => Some(database::connect(url).await?),
         None => None,
     };
+    if let (true, Some(conn)) = (args.unless_pinned, &mut conn)
+        && let Some(pinned) = chains::registry(conn, chain_id.cast_signed()).await?
+    {
+        let address = pinned.address;
+        println!("{}", Caip10 { chain_id, address });
+        return Ok(());
+    }
     let first_batch = first_batch(&args, conn.as_mut()).await?;
     if let Some(conn) = &mut conn {
         registry::check_free(conn, chain_id.cast_signed(), first_batch).await?;

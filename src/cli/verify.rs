@@ -19,7 +19,7 @@ use secrecy::SecretString;
 pub use on_chain::{NotOnChain, receipt_on_chain};
 
 use crate::chain::Chain;
-use on_chain::anchor_hints;
+use on_chain::{anchor_hints, registry_code};
 use trust::{Registries, RegistryName, Trust, parse_merchant, parse_registry};
 
 /// `counterfoil verify RECEIPT.json`
@@ -55,7 +55,7 @@ enum Step {
 #[derive(Default)]
 struct Report {
     failed: Option<String>,
-    not_checked: Option<String>,
+    not_checked: Vec<String>,
 }
 
 impl Report {
@@ -67,10 +67,11 @@ impl Report {
             Step::Note(text) => ("note", text),
         };
         println!("{mark:<12} {name}: {text}");
-        let step_of = || Some(format!("{name}: {text}"));
         match &step {
-            Step::Failed(_) if self.failed.is_none() => self.failed = step_of(),
-            Step::NotChecked(_) if self.not_checked.is_none() => self.not_checked = step_of(),
+            Step::Failed(_) if self.failed.is_none() => {
+                self.failed = Some(format!("{name}: {text}"));
+            }
+            Step::NotChecked(_) => self.not_checked.push(format!("{name}: {text}")),
             _ => {}
         }
     }
@@ -80,12 +81,12 @@ impl Report {
         if let Some(step) = &self.failed {
             println!("NOT VALID\n  {step}");
             ExitCode::from(1)
-        } else if let Some(step) = &self.not_checked {
-            println!("NOT FULLY CHECKED\n  {step}");
-            ExitCode::from(2)
-        } else {
+        } else if self.not_checked.is_empty() {
             println!("VALID\n  checked from the sale's fields to a finalized block");
             ExitCode::SUCCESS
+        } else {
+            println!("NOT FULLY CHECKED\n  {}", self.not_checked.join("\n  "));
+            ExitCode::from(2)
         }
     }
 }
@@ -212,6 +213,7 @@ async fn check_trusted(args: &VerifyArgs, trust: &Trust, receipt: &Receipt, repo
 }
 
 async fn check_chain(receipt: &Receipt, chain: &Chain, registry: Caip10, report: &mut Report) {
+    report.add("registry's code", registry_code(chain, registry).await);
     let name = "root on the chain";
     match receipt_on_chain(receipt, chain, registry).await {
         Ok(block) => {

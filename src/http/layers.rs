@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tracing::Instrument;
+use tracing::field::Empty;
 
 use super::codes;
 use super::problem::Problem;
@@ -34,15 +35,13 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
         .get::<MatchedPath>()
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
-    let trace = request
-        .headers()
-        .get("traceparent")
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("")
-        .to_owned();
     let span = tracing::info_span!(
-        "request", request_id = %id.0, method = %method, route = path, traceparent = trace, key = tracing::field::Empty
+        "request", request_id = %id.0, method = %method, route = path, traceparent = Empty, key = Empty
     );
+    let trace = request.headers().get("traceparent");
+    if let Some(trace) = trace.and_then(|value| value.to_str().ok()) {
+        span.record("traceparent", trace);
+    }
 
     let start = Instant::now();
     let answer = next.run(request).instrument(span.clone()).await;

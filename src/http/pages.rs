@@ -1,16 +1,21 @@
 //! Pages for developers: the API's description, twice, and a page for every error code. Nothing in them
 //! is loaded from elsewhere, and the browser is told so.
 
+use std::sync::LazyLock;
+
 use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::{Router, routing::get};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::codes::{self, Code};
 use super::problem::Problem;
 
-static REDOC: &str = include_str!("../web/redoc.standalone.js");
+/// The viewer as its authors publish it, but for a picture that it would ask another host for.
+static REDOC: LazyLock<String> =
+    LazyLock::new(|| include_str!("../web/redoc.standalone.js").replace(REDOC_PICTURE, "data:,"));
+const REDOC_PICTURE: &str = "https://cdn.redoc.ly/redoc/logo-mini.svg";
 
 static REDOC_PAGE: &str = r#"<!doctype html>
 <html lang="en">
@@ -28,6 +33,7 @@ pub fn routes(openapi: utoipa::openapi::OpenApi) -> Router {
     let swagger: Router = SwaggerUi::new("/docs").url("/openapi.json", openapi).into();
     Router::new()
         .merge(swagger)
+        .route("/", get(|| async { Redirect::temporary("/docs") }))
         .route("/redoc", get(|| async { Html(REDOC_PAGE) }))
         .route("/redoc/redoc.js", get(redoc_script))
         .route("/errors", get(|| async { Html(index()) }))
@@ -54,7 +60,7 @@ async fn redoc_script() -> Response {
             (header::CONTENT_TYPE, "text/javascript"),
             (header::CACHE_CONTROL, "max-age=86400"),
         ],
-        REDOC,
+        REDOC.as_str(),
     )
         .into_response()
 }
@@ -86,7 +92,7 @@ fn entry(code: &Code) -> String {
         code.name,
         escape(code.title),
         code.status.as_u16(),
-        escape(code.advice),
+        with_code(&escape(code.advice)),
     )
 }
 
@@ -96,6 +102,16 @@ fn page(title: &str, content: &str) -> String {
          <title>{title} · Counterfoil</title><style>body{{font:16px/1.5 system-ui;max-width:44rem;margin:2rem auto;padding:0 1rem}}\
          </style></head><body><h1>{title}</h1>\n{content}<p><a href=\"/errors\">All codes</a> · <a href=\"/docs\">API</a></p></body></html>\n"
     )
+}
+
+/// Text whose backticks mark code, as HTML.
+fn with_code(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let marked = parts.map(|(i, part)| match i % 2 {
+        0 => part.to_owned(),
+        _ => format!("<code>{part}</code>"),
+    });
+    marked.collect()
 }
 
 fn escape(text: &str) -> String {

@@ -16,6 +16,8 @@ struct Compose {
 struct Service {
     build: Option<Build>,
     #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
     environment: BTreeMap<String, String>,
     healthcheck: Option<HealthCheck>,
     restart: Option<String>,
@@ -52,19 +54,52 @@ impl Service {
 }
 
 #[test]
-fn every_variable_that_is_set_is_one_that_is_read() {
-    let known = counterfoil::config::variables();
+fn every_command_is_one_with_all_that_it_needs_and_nothing_that_it_does_not_read() {
     let compose = compose();
-    let ours: Vec<_> = compose
+    let ours = compose
         .services
         .iter()
-        .filter(|(_, service)| service.is_ours())
-        .collect();
-    assert!(ours.len() >= 3, "migrations, API and worker at least");
+        .filter(|(_, service)| service.is_ours());
+    assert!(
+        ours.clone().count() >= 4,
+        "migrations, registry, API and worker"
+    );
     for (name, service) in ours {
-        for variable in service.environment.keys() {
+        let (words, flags): (Vec<_>, Vec<_>) = service
+            .command
+            .iter()
+            .partition(|word| !word.starts_with("--"));
+        let program = counterfoil::cli::command();
+        let command = words.iter().fold(&program, |command, word| {
+            command
+                .find_subcommand(word)
+                .unwrap_or_else(|| panic!("{name}: there is no command {word}"))
+        });
+        let given = |argument: &clap::Arg| {
+            let long = argument.get_long().map(|long| format!("--{long}"));
+            let by_flag = flags
+                .iter()
+                .any(|flag| flag.split('=').next() == long.as_deref());
+            let variable = argument.get_env().and_then(|variable| variable.to_str());
+            by_flag || variable.is_some_and(|variable| service.environment.contains_key(variable))
+        };
+        for argument in command.get_arguments() {
+            let id = argument.get_id();
             assert!(
-                known.contains(variable),
+                !argument.is_required_set() || given(argument),
+                "{name} lacks {id}"
+            );
+        }
+        for flag in &flags {
+            let long = flag.trim_start_matches("--").split('=').next();
+            let known = |argument: &clap::Arg| argument.get_long() == long;
+            assert!(command.get_arguments().any(known), "{name}: {flag}");
+        }
+        for variable in service.environment.keys() {
+            let reads =
+                |argument: &clap::Arg| argument.get_env().is_some_and(|read| read == &**variable);
+            assert!(
+                command.get_arguments().any(reads),
                 "{name} sets {variable}, which nobody reads"
             );
         }

@@ -69,6 +69,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let code = match &shown {
         Some(Ok(day)) => {
             println!("{}", describe(&ready, day));
+            if !args.once {
+                println!("{}", to_try(&ready, day));
+            }
             if day.is_verified() {
                 ExitCode::SUCCESS
             } else {
@@ -99,13 +102,12 @@ async fn wait(
 fn describe(ready: &Ready, day: &Day) -> String {
     let Ready {
         api_url,
+        metrics_url,
         chains,
-        merchant_id,
-        api_key,
         ..
     } = ready;
     let mut text = format!(
-        "\nverified {} of {} receipts against the chain\n\n  API         {api_url}\n  documents   {api_url}/docs and {api_url}/redoc\n",
+        "\nverified {} of {} receipts against the chain\n\n  API         {api_url}\n  documents   {api_url}/docs and {api_url}/redoc\n  metrics     {metrics_url}\n",
         day.verified, day.receipts
     );
     for chain in chains {
@@ -114,16 +116,28 @@ fn describe(ready: &Ready, day: &Day) -> String {
             chain.registry, chain.rpc_url
         ));
     }
-    let Some((order, chain)) = day.order.as_ref().zip(chains.first()) else {
-        return text;
-    };
-    text.push_str(&format!(
-        "\nto try\n  export COUNTERFOIL_KEY={api_key} COUNTERFOIL_URL={api_url}\n  \
-         curl -H \"Authorization: Bearer $COUNTERFOIL_KEY\" {api_url}/v1/orders/{order}/proof\n  \
-         counterfoil receipt {order} > receipt.json\n  \
-         counterfoil verify receipt.json --rpc {} --registry {} --merchant {merchant_id}\n  \
-         counterfoil receipt {order} --explorer\n",
-        chain.rpc_url, chain.registry
-    ));
     text
+}
+
+/// Commands that work while the demonstration stays up.
+fn to_try(ready: &Ready, day: &Day) -> String {
+    let Some((order, chain)) = day.order.as_ref().zip(ready.chains.first()) else {
+        return String::new();
+    };
+    let Ready {
+        api_url,
+        merchant_id,
+        api_key,
+        ..
+    } = ready;
+    // as it was started: nobody has put it on the PATH
+    let program = std::env::args().next().unwrap_or_default();
+    format!(
+        "to try\n  export COUNTERFOIL_KEY={api_key} COUNTERFOIL_URL={api_url}\n  \
+         curl -H \"Authorization: Bearer $COUNTERFOIL_KEY\" {api_url}/v1/orders/{order}/proof\n  \
+         {program} receipt {order} > receipt.json\n  \
+         {program} verify receipt.json --rpc {} --registry {} --merchant {merchant_id}\n  \
+         {program} receipt {order} --explorer\n",
+        chain.rpc_url, chain.registry
+    )
 }

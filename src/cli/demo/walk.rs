@@ -8,6 +8,8 @@ use counterfoil_proofs::receipt::Receipt;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::macros::datetime;
 use tokio::time::{Instant, sleep};
 
 use super::day::{self, Request};
@@ -15,10 +17,12 @@ use crate::chain::Chain;
 use crate::cli::client::{Api, Refusal};
 use crate::cli::installation::Installation;
 use crate::cli::verify::receipt_on_chain;
-use crate::clock::Clock;
 
 /// Which day.
 const SEED: u64 = 20_260_131;
+/// When its shop opens. A fixed day: a demonstration that is started again on the same data finds its
+/// sales there.
+const OPENING: OffsetDateTime = datetime!(2026-01-31 09:00 UTC);
 /// Customers of the day.
 const SALES: u64 = 300;
 /// How often the last sale is looked at while it is waited for.
@@ -77,8 +81,7 @@ impl Scene {
     /// # Errors
     /// When a sale is refused, or does not become final. A receipt that does not verify is counted.
     pub(super) async fn show(&self) -> anyhow::Result<Day> {
-        let opening = Clock::system().now() - time::Duration::hours(12);
-        let requests = day::generate(SEED, opening, SALES);
+        let requests = day::generate(SEED, OPENING, SALES);
         let started = Instant::now();
         let sales = self.record(&requests).await?;
         eprintln!(

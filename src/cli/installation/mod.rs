@@ -180,7 +180,13 @@ async fn set_up(
         .api_address()
         .context("the interface has no address")?;
     remember_port(services.data_dir(), address.port())?;
-    let ready = Ready::new(address, services, registry, &shop);
+    let ready = Ready::new(
+        address,
+        engine.metrics_address()?,
+        services,
+        registry,
+        &shop,
+    );
     Ok(Parts {
         engine,
         ready,

@@ -21,6 +21,8 @@ use crate::ids::MerchantId;
 pub(in crate::cli) struct Ready {
     /// Address of the HTTP interface.
     pub(in crate::cli) api_url: String,
+    /// Where the metrics are.
+    pub(in crate::cli) metrics_url: String,
     /// The private Postgres, as its superuser.
     pub(in crate::cli) database_url: String,
     /// The private Redis; null where there is none.
@@ -55,12 +57,14 @@ impl Ready {
     /// What is to be told of an installation.
     pub(super) fn new(
         address: SocketAddr,
+        metrics: SocketAddr,
         services: &Services,
         registry: Caip10,
         shop: &Shop,
     ) -> Self {
         Self {
             api_url: format!("http://{address}"),
+            metrics_url: format!("http://{metrics}/metrics"),
             database_url: services.database_url().to_owned(),
             redis_url: services.redis_url().map(str::to_owned),
             chains: vec![ReadyChain {
