@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use counterfoil::database::DatabaseRole;
+use counterfoil::database::{self, DatabaseRole};
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::{PgPool, Row};
 
 use crate::harness::{App, Database, sale};
@@ -191,4 +192,34 @@ async fn recorded_at_never_runs_backwards() {
         times.iter().all(|at| at.nanosecond() % 1_000_000 == 0),
         "whole milliseconds: {times:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_with_the_two_roles_is_enough_to_serve() {
+    let db = Database::create().await;
+    let login = format!(
+        "login_{}",
+        db.owner.connect_options().get_database().unwrap()
+    );
+    for statement in [
+        format!("create role {login} login password 'few-rights'"),
+        format!("grant counterfoil_api, counterfoil_worker to {login}"),
+    ] {
+        db.run_outside(&statement).await;
+    }
+    let mut url = reqwest::Url::parse(db.url.expose_secret()).unwrap();
+    url.set_username(&login).unwrap();
+    url.set_password(Some("few-rights")).unwrap();
+    let url = SecretString::from(url.to_string());
+    database::check_version(&url).await.unwrap();
+    for role in [DatabaseRole::Api, DatabaseRole::Worker] {
+        let pool = database::pool(&url, role, 1).unwrap();
+        let head: i64 = sqlx::query_scalar("select next_batch from seal_head")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(head, 1);
+        pool.close().await;
+    }
+    db.run_outside(&format!("drop role {login}")).await;
 }

@@ -21,7 +21,8 @@ use crate::ids::MerchantId;
 pub(in crate::cli) struct Ready {
     /// Address of the HTTP interface.
     pub(in crate::cli) api_url: String,
-    /// Where the metrics are.
+    /// Where the metrics are; for people, so not in the file.
+    #[serde(skip)]
     pub(in crate::cli) metrics_url: String,
     /// The private Postgres, as its superuser.
     pub(in crate::cli) database_url: String,

@@ -82,7 +82,6 @@ async fn addresses_that_lead_nowhere_are_named_so() {
     let app = App::start().await;
     without_a_trace(&app, async |app| {
         for nowhere in [
-            "/",
             "/v1",
             "/v2/sales",
             "/v1/sales/",
