@@ -193,7 +193,7 @@ async fn sign(
         to: Some(anchor.registry),
         input,
         // what is not used is not paid; a quarter more outlasts a change of a chain's prices
-        gas_limit: gas + gas / 4,
+        gas_limit: gas.saturating_add(gas / 4),
         fees: chain.fees().await?,
     };
     let signed = signer.sign(&transaction).map_err(PublishError::Key)?;

@@ -106,7 +106,11 @@ impl Watcher<'_> {
             .finalized
             .is_some_and(|block| included.receipt.block_number <= block.number);
         if !included.receipt.succeeded {
-            if !is_final {
+            // an RPC that lags may tell of a block that was reorganised away
+            let number = included.receipt.block_number;
+            let there = self.publisher.chain.block_at(number).await?;
+            let same = there.is_some_and(|block| block.hash == included.receipt.block_hash);
+            if !is_final || !same {
                 return Ok(Change::None);
             }
             let (tx, block) = (included.attempt.tx_hash, included.receipt.block_number);
@@ -233,8 +237,9 @@ impl Watcher<'_> {
             .iter()
             .find_map(|it| it.block_number.zip(it.block_hash));
         if let Some((number, hash)) = known {
+            // no answer is "unknown": only another block in its place says that it is gone
             let there = chain.block_at(number.cast_unsigned()).await?;
-            if there.is_some_and(|block| block.hash == hash) {
+            if there.is_none_or(|block| block.hash == hash) {
                 return Ok(Change::None);
             }
             let mut tx = self.pool.begin().await?;

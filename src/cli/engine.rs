@@ -30,6 +30,9 @@ use crate::worker::{self, Worker};
 /// How much longer than a request may take the interface is waited for when it stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// How often the samples of histograms are folded together.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
 /// Connections of the worker: one for each of its loops, and some to spare.
 const WORKER_CONNECTIONS: u32 = 6;
 
@@ -37,7 +40,7 @@ const WORKER_CONNECTIONS: u32 = 6;
 pub(super) struct Engine {
     api: Option<Api>,
     worker: Option<Worker>,
-    metrics: (TcpListener, Router),
+    metrics: (TcpListener, PrometheusHandle),
 }
 
 struct Api {
@@ -71,7 +74,7 @@ impl Engine {
         Ok(Self {
             api,
             worker,
-            metrics: (listener, server::metrics_router(metrics)),
+            metrics: (listener, metrics),
         })
     }
 
@@ -96,7 +99,9 @@ impl Engine {
     /// # Errors
     /// When a listener fails.
     pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let (listener, router) = self.metrics;
+        let (listener, handle) = self.metrics;
+        let router = server::metrics_router(handle.clone());
+        tokio::spawn(stop.clone().run_until_cancelled_owned(keep_small(handle)));
         let metrics = server::serve(listener, router, stop.clone().cancelled_owned());
         let api = serve_api(self.api, stop.clone());
         let work = work(self.worker, stop.clone());
@@ -108,6 +113,14 @@ impl Engine {
         );
         metrics.context("the metrics are not served any more")?;
         api.context("the interface is not served any more")
+    }
+}
+
+/// What was measured since the last scrape is folded together now and then: nobody may ever scrape.
+async fn keep_small(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP).await;
+        metrics.run_upkeep();
     }
 }
 

@@ -137,6 +137,8 @@ codes! {
         "At most 2,000 lines and 100 payments."
     TOO_MANY_KEYS "too_many_keys" UNPROCESSABLE_ENTITY NEVER "metadata has too many keys"
         "At most 50 keys of 40 characters, with values of 500."
+    DETAILS_TOO_LARGE "details_too_large" UNPROCESSABLE_ENTITY NEVER "The sale's details are too large"
+        "Lines, payments, metadata and the rest have at most 2 MiB as they are hashed; a receipt could not be read otherwise. Record a very long invoice in parts."
     TOO_MANY_ITEMS "too_many_items" UNPROCESSABLE_ENTITY NEVER "The batch has too many items"
         "1 to 500 items."
     // 5xx: ours

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
@@ -36,10 +36,11 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
     let span = tracing::info_span!(
-        "request", request_id = %id.0, method = %method, route = path, traceparent = Empty, key = Empty
+        "request", request_id = %id.0, method = known(&method), route = path, traceparent = Empty, key = Empty
     );
     let trace = request.headers().get("traceparent");
-    if let Some(trace) = trace.and_then(|value| value.to_str().ok()) {
+    let trace = trace.and_then(|value| value.to_str().ok());
+    if let Some(trace) = trace.filter(|trace| trace.len() <= limits::REQUEST_ID_CHARS) {
         span.record("traceparent", trace);
     }
 
@@ -54,11 +55,29 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
     span.in_scope(|| tracing::info!(status, ms = elapsed.as_millis(), "answered"));
     let labels = [
         ("route", path),
-        ("method", method.to_string()),
+        ("method", known(&method).to_owned()),
         ("status", status.to_string()),
     ];
     metrics::histogram!(telemetry::REQUEST_SECONDS, &labels).record(elapsed);
     response
+}
+
+/// The method as a label. A caller may make up methods, and a label's values are never forgotten.
+fn known(method: &Method) -> &str {
+    let all = [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+        Method::OPTIONS,
+    ];
+    if all.contains(method) {
+        method.as_str()
+    } else {
+        "other"
+    }
 }
 
 /// The caller's id when it is sane, else a new one.

@@ -17,6 +17,10 @@ use crate::ids::SaleId;
 use crate::money::{Currency, format_minor};
 use judge::Judge;
 
+/// What a command has at most as it is hashed: a verifier reads no larger details, and their salt and
+/// version come to them when they are recorded.
+const DETAILS_BYTES: usize = counterfoil_proofs::details::MAX_BYTES - 128;
+
 /// What a refund refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference {
@@ -128,14 +132,20 @@ impl SaleCommand {
                     details,
                     fingerprint: [0; 32],
                 };
-                command.fingerprint = command.digest();
+                let (fingerprint, bytes) = command.digest();
+                if bytes > DETAILS_BYTES {
+                    let detail = format!("the details have more than {DETAILS_BYTES} bytes");
+                    return Err(vec![Fault::new("", &codes::DETAILS_TOO_LARGE, detail)]);
+                }
+                command.fingerprint = fingerprint;
                 Ok(command)
             }
             _ => Err(judge.faults),
         }
     }
 
-    fn digest(&self) -> [u8; 32] {
+    /// The fingerprint, and how many bytes it was taken of: a little more than the details have.
+    fn digest(&self) -> ([u8; 32], usize) {
         /// The command's kind and version and every field in canonical form.
         #[derive(Serialize)]
         struct Canonical<'a> {
@@ -163,19 +173,24 @@ impl SaleCommand {
             currency: self.currency.code(),
             details: &self.details,
         };
-        let mut hasher = Sha256::new();
+        let mut writer = HashWriter::default();
         // writing to a hasher cannot fail
-        let _ = serde_json::to_writer(HashWriter(&mut hasher), &canonical);
-        hasher.finalize().into()
+        let _ = serde_json::to_writer(&mut writer, &canonical);
+        (writer.hasher.finalize().into(), writer.bytes)
     }
 }
 
 /// Feeds what is written to a hash, without a buffer.
-struct HashWriter<'a>(&'a mut Sha256);
+#[derive(Default)]
+struct HashWriter {
+    hasher: Sha256,
+    bytes: usize,
+}
 
-impl std::io::Write for HashWriter<'_> {
+impl std::io::Write for HashWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
+        self.hasher.update(bytes);
+        self.bytes += bytes.len();
         Ok(bytes.len())
     }
     fn flush(&mut self) -> std::io::Result<()> {

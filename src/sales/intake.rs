@@ -3,6 +3,7 @@
 //! The write runs in a task of its own: a caller that goes away neither stops nor repeats it.
 
 mod in_flight;
+mod turns;
 mod write;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::stored::StoredSale;
 use crate::clock::{Clock, Entropy};
 use crate::ids::{MerchantId, SaleId};
 use in_flight::InFlight;
+use turns::Turns;
 
 /// Which answer a key gets, then and on every replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +103,9 @@ pub enum IntakeError {
     /// A statement failed.
     #[error("recording a slice failed")]
     Database(#[from] sqlx::Error),
+    /// Too many of the merchant's writes wait already; nothing was written.
+    #[error("the merchant's writes wait for too long")]
+    Busy,
     /// The merchant of a valid key is gone.
     #[error("the merchant is not in the database")]
     MerchantUnknown,
@@ -141,6 +146,7 @@ pub struct Intake {
     clock: Clock,
     entropy: Entropy,
     in_flight: InFlight,
+    turns: Turns,
     tasks: TaskTracker,
 }
 
@@ -152,6 +158,7 @@ impl Intake {
             clock,
             entropy,
             in_flight: InFlight::default(),
+            turns: Turns::default(),
             tasks,
         }
     }
@@ -176,15 +183,15 @@ impl Intake {
             .into_iter()
             .map(|draft| Prepared::new(draft, &self.clock, &self.entropy))
             .collect();
-        let pool = self.pool.clone();
+        let (pool, turns) = (self.pool.clone(), self.turns.clone());
         let task = self.tasks.spawn(async move {
-            let outcomes = if prepared.is_empty() {
-                Ok(Vec::new())
-            } else {
-                write::slice(&pool, merchant, &prepared).await
-            };
-            drop(held);
-            outcomes
+            // given back when the write is done, whoever still waits for it
+            let _held = held;
+            if prepared.is_empty() {
+                return Ok(Vec::new());
+            }
+            let _turn = turns.take(merchant).await?;
+            write::slice(&pool, merchant, &prepared).await
         });
         let outcomes = task.await.map_err(|_| IntakeError::Ended)??;
         let mut all: Vec<(usize, Outcome)> = places.into_iter().zip(outcomes).collect();

@@ -66,10 +66,10 @@ pub async fn seal(
 ) -> Result<Option<Seal>, sqlx::Error> {
     sqlx::query_as!(
         Seal,
-        r#"select s.leaf as "leaf!", s.proof as "proof!", b.batch_id, b.root, b.sealed_at, v.state as "state!"
+        r#"select s.leaf as "leaf!", s.proof as "proof!", b.batch_id, b.root, b.sealed_at,
+                  (select v.state from batch_state v where v.batch_id = s.batch_id) as "state!"
            from sale s
            join batch b on b.batch_id = s.batch_id
-           join lateral (select state from batch_state where batch_id = b.batch_id) v on true
            where s.merchant_id = $1 and s.sale_id = $2 and s.batch_id is not null"#,
         merchant.0,
         sale.0,
@@ -163,17 +163,34 @@ macro_rules! page {
         sqlx::query!(
             r#"select s.merchant_id, s.sale_id, s.seq, s.order_id, s.kind, s.refers_to, s.customer, s.currency,
                       s.amount_minor, s.recorded_at, s.details, s.details_hash, s.salt,
-                      s.batch_id, b.sealed_at as "sealed_at?", coalesce(v.state, 'pending') as "state!"
+                      s.batch_id, b.sealed_at as "sealed_at?", v.state as "state!"
                from sale s
                left join batch b on b.batch_id = s.batch_id
-               left join lateral (select state from batch_state where batch_id = s.batch_id) v on true
+               -- a scalar subquery: as a join the state of all batches would be computed for it
+               cross join lateral (select coalesce(
+                   (select v.state from batch_state v where v.batch_id = s.batch_id), 'pending') as state
+                   offset 0) v
                where s.merchant_id = $1 and s.seq "#
                 + $beyond
                 + r#" $2
                  and ($3::text is null or s.sale_id = (
                       select sale_id from sale_order where merchant_id = $1 and order_id = $3))
                  and ($4::smallint is null or s.kind = $4)
-                 and ($5::text is null or coalesce(v.state, 'pending') = $5)
+                 and ($5::text is null or v.state = $5)
+                 -- what is not final stands at the end of the sequence
+                 and ($5::text is null or $5 = 'finalized' or s.seq >= case $5
+                     when 'pending' then coalesce(
+                         (select h.last_seq + 1 from mark_head h where h.merchant_id = $1), 1)
+                     else (
+                         select min(m.first_seq) from batch_mark m
+                         where m.merchant_id = $1 and m.batch_id > (
+                             select coalesce(min(f.last_batch), 0) from (
+                                 select coalesce(max(a.last_batch), 0) as last_batch
+                                 from registry r
+                                 left join anchor a on a.chain_id = r.chain_id and a.state = 'finalized'
+                                 where r.last_batch is null
+                                 group by r.chain_id) f))
+                     end)
                  and ($6::timestamptz is null or s.sold_at >= $6)
                  and ($7::timestamptz is null or s.sold_at > $7)
                  and ($8::timestamptz is null or s.sold_at <= $8)

@@ -10,8 +10,8 @@ use super::share::Share;
 use crate::anchor::store::seal::{self as store, QueuedSale, Run};
 use crate::ids::MerchantId;
 
-/// Rows read at a time: their details may be large.
-const ROWS_A_READ: i64 = 4096;
+/// Rows read at a time. Their details have up to 2 MiB each, so this bounds the memory of the sealer.
+const ROWS_A_READ: i64 = 512;
 
 /// The sales of one merchant that go into a batch, in their order and without a gap.
 #[derive(Debug)]

@@ -68,9 +68,10 @@ pub async fn manifest(
     let found = sqlx::query!(
         r#"select b.root as "root: Hash", b.previous as "previous: Hash", b.tree_root as "tree: Hash",
                   b.leaf_count, b.sealed_at, b.signer as "signer: [u8; 20]",
-                  b.marks_hash as "marks: Hash", b.salt as "salt: Hash", s.state as "state!"
-           from batch b join batch_state s on s.batch_id = b.batch_id
-           where b.batch_id = $1 and s.batch_id = $1"#,
+                  b.marks_hash as "marks: Hash", b.salt as "salt: Hash",
+                  (select v.state from batch_state v where v.batch_id = b.batch_id) as "state!"
+           from batch b
+           where b.batch_id = $1"#,
         batch
     );
     Ok(found.fetch_optional(conn).await?.map(|row| {
@@ -137,7 +138,8 @@ pub async fn list_older(
 ) -> Result<Vec<Listed>> {
     sqlx::query_as!(
         Listed,
-        r#"select b.batch_id, b.root as "root: Hash", b.sealed_at, s.state as "state!",
+        r#"select b.batch_id, b.root as "root: Hash", b.sealed_at,
+                  (select v.state from batch_state v where v.batch_id = m.batch_id) as "state!",
                   m.first_seq, m.last_seq
            -- a merchant's marks ascend in number as in batch, and by number they have an index
            from (select * from batch_mark where merchant_id = $1 and batch_id < $2
@@ -146,7 +148,6 @@ pub async fn list_older(
                                             9223372036854775807)
                  order by first_seq desc limit $3) m
            join batch b on b.batch_id = m.batch_id
-           cross join lateral (select state from batch_state where batch_id = m.batch_id) s
            order by m.first_seq desc"#,
         merchant,
         edge,
@@ -165,14 +166,14 @@ pub async fn list_newer(
 ) -> Result<Vec<Listed>> {
     sqlx::query_as!(
         Listed,
-        r#"select b.batch_id, b.root as "root: Hash", b.sealed_at, s.state as "state!",
+        r#"select b.batch_id, b.root as "root: Hash", b.sealed_at,
+                  (select v.state from batch_state v where v.batch_id = m.batch_id) as "state!",
                   m.first_seq, m.last_seq
            from (select * from batch_mark where merchant_id = $1 and batch_id > $2
                    and first_seq > coalesce((select e.first_seq from batch_mark e
                                              where e.merchant_id = $1 and e.batch_id = $2), 0)
                  order by first_seq limit $3) m
            join batch b on b.batch_id = m.batch_id
-           cross join lateral (select state from batch_state where batch_id = m.batch_id) s
            order by m.first_seq"#,
         merchant,
         edge,

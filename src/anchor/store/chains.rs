@@ -171,8 +171,12 @@ pub async fn halt(conn: &mut PgConnection, chain_id: i64, reason: &str) -> Resul
 pub async fn database(conn: &mut PgConnection) -> Result<Database> {
     sqlx::query_as!(
         Database,
-        r#"select s.system_identifier as "system_identifier!", c.timeline_id as "timeline!"
-           from pg_control_system() s, pg_control_checkpoint() c"#
+        // of the log that is written now: the control file tells of a promotion only after a checkpoint.
+        // A standby writes none, and nothing is anchored from one
+        r#"select s.system_identifier as "system_identifier!",
+                  ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
+                      as "timeline!"
+           from pg_control_system() s"#
     )
     .fetch_one(conn)
     .await

@@ -2,11 +2,14 @@
 //! the height of a block; never a field of the sale.
 
 use counterfoil_proofs::caip::Caip10;
-use counterfoil_proofs::receipt::{Anchor, AnchorState, CheckError, Outcome, Receipt};
+use counterfoil_proofs::receipt::{Anchor, AnchorState, BatchRef, CheckError, Outcome, Receipt};
 use counterfoil_proofs::{Hash, hex};
 
 use super::Step;
 use crate::chain::{Account, At, Block, Chain, ChainError, runtime_code_hash};
+
+/// How far a chain's clock may be behind a database's, milliseconds.
+const CLOCKS_DIFFER_MS: u64 = 15 * 60 * 1000;
 
 /// Why a receipt is not proved by a chain.
 #[derive(Debug, thiserror::Error)]
@@ -144,7 +147,7 @@ pub(super) async fn anchor_hints(
         let text = format!("the receipt does not name {registry}, which has its root");
         return vec![(name, Step::Failed(text))];
     };
-    let step = match contradiction(anchor, chain, registry.address, batch.id).await {
+    let step = match contradiction(anchor, chain, registry.address, batch).await {
         Ok(None) => Step::Ok("agrees with the chain".to_owned()),
         // what was not final when the receipt was served may be another by now
         Ok(Some(what)) if anchor.state != AnchorState::Finalized => {
@@ -160,8 +163,9 @@ async fn contradiction(
     anchor: &Anchor,
     chain: &Chain,
     registry: Account,
-    batch: u64,
+    batch: &BatchRef,
 ) -> Result<Option<&'static str>, ChainError> {
+    let (batch, sealed_at) = (batch.id, batch.sealed_at.millis());
     // which explorer is a matter of taste and time
     if let (Some(url), Some(tx)) = (&anchor.explorer_url, &anchor.tx)
         && !url.contains(&hex::encode(tx))
@@ -182,6 +186,10 @@ async fn contradiction(
     }
     if anchor.tx.is_some_and(|tx| tx != found.tx) {
         return Ok(Some("tx is another transaction's hash"));
+    }
+    // nothing in a receipt commits to it, so it can only be bounded
+    if sealed_at > block.time.millis().saturating_add(CLOCKS_DIFFER_MS) {
+        return Ok(Some("batch.sealed_at is after its anchor's block"));
     }
     let header = chain.block_at(block.number).await?;
     if header.is_some_and(|header| header.time.saturating_mul(1000) != block.time.millis()) {

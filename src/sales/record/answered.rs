@@ -148,6 +148,10 @@ impl From<IntakeError> for Problem {
                     "send the same request with the same key again",
                 )
             }
+            IntakeError::Busy => Problem::new(
+                &codes::OVERLOADED,
+                "too many of this merchant's sales are waiting; try again",
+            ),
             error => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
