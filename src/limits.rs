@@ -12,6 +12,10 @@ pub const BODY_DRAINED_BYTES: usize = 16 * 1024 * 1024;
 pub const BATCH_ITEMS: usize = 500;
 /// Time a request may take.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+/// How long a connection may take to send the head of its next request.
+pub const HEAD_TIME: Duration = Duration::from_secs(30);
+/// Connections held open by one listener.
+pub const CONNECTIONS: usize = 4096;
 /// Requests worked on at once by one process.
 pub const CONCURRENT_REQUESTS: usize = 1024;
 

@@ -95,10 +95,7 @@ impl Engine {
 
     /// Serves until `stop` is cancelled; then requests in hand are finished, their writes waited for and
     /// the worker's step is ended.
-    ///
-    /// # Errors
-    /// When a listener fails.
-    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(super) async fn run(self, stop: CancellationToken) {
         let (listener, handle) = self.metrics;
         let router = server::metrics_router(handle.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(keep_small(handle)));
@@ -106,13 +103,11 @@ impl Engine {
         let api = serve_api(self.api, stop.clone());
         let work = work(self.worker, stop.clone());
         // whatever ends first ends the others
-        let (metrics, api, ()) = tokio::join!(
+        tokio::join!(
             ending(metrics, &stop),
             ending(api, &stop),
             ending(work, &stop)
         );
-        metrics.context("the metrics are not served any more")?;
-        api.context("the interface is not served any more")
     }
 }
 
@@ -125,10 +120,9 @@ async fn keep_small(metrics: PrometheusHandle) {
 }
 
 /// Runs a part, and has the others end when it does.
-async fn ending<T>(part: impl Future<Output = T>, stop: &CancellationToken) -> T {
-    let result = part.await;
+async fn ending(part: impl Future<Output = ()>, stop: &CancellationToken) {
+    part.await;
     stop.cancel();
-    result
 }
 
 async fn work(worker: Option<Worker>, stop: CancellationToken) {
@@ -138,7 +132,7 @@ async fn work(worker: Option<Worker>, stop: CancellationToken) {
     }
 }
 
-async fn serve_api(api: Option<Api>, stop: CancellationToken) -> std::io::Result<()> {
+async fn serve_api(api: Option<Api>, stop: CancellationToken) {
     let Some(Api {
         listener,
         router,
@@ -146,23 +140,19 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) -> std::io::Result
     }) = api
     else {
         stop.cancelled().await;
-        return Ok(());
+        return;
     };
     let serving = server::serve(listener, router, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
         tokio::time::sleep(limits::REQUEST_TIME + STOP_GRACE).await;
     };
-    let served = tokio::select! {
-        served = serving => served,
-        () = too_long => {
-            tracing::warn!("a connection did not end in time; it is cut");
-            Ok(())
-        }
-    };
+    tokio::select! {
+        () = serving => {}
+        () = too_long => tracing::warn!("a connection did not end in time; it is cut"),
+    }
     writes.close();
     writes.wait().await;
-    served
 }
 
 fn worker(config: &Config, publishers: Vec<Publisher>) -> anyhow::Result<Worker> {

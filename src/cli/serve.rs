@@ -37,7 +37,7 @@ pub(super) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(address) = engine.api_address() {
         tracing::info!(%address, "listening");
     }
-    engine.run(stop).await?;
+    engine.run(stop).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

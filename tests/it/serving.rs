@@ -224,7 +224,7 @@ async fn stopping_finishes_what_is_in_hand() {
         .execute(&mut *lock)
         .await
         .unwrap();
-    let in_hand: Vec<_> = (1..4)
+    let in_hand: Vec<_> = (1..3)
         .map(|n| {
             let till = admin.clone();
             tokio::spawn(async move {
@@ -234,12 +234,12 @@ async fn stopping_finishes_what_is_in_hand() {
         })
         .collect();
     let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    eventually("three writes are under way", || async {
+    eventually("two writes are under way", || async {
         let count: i64 = sqlx::query_scalar(waiting)
             .fetch_one(&db.owner)
             .await
             .expect("the activity");
-        (count == 3).then_some(())
+        (count == 2).then_some(())
     })
     .await;
     let address = server.url.trim_start_matches("http://").to_owned();
@@ -265,7 +265,7 @@ async fn stopping_finishes_what_is_in_hand() {
         .fetch_one(&db.owner)
         .await
         .unwrap();
-    assert_eq!(stored, 4);
+    assert_eq!(stored, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,11 +121,10 @@ impl Installation {
     /// Runs the engine until `stop` is cancelled, then stops the services.
     ///
     /// # Errors
-    /// When the engine fails or a service does not stop.
+    /// When a service does not stop.
     pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let ran = self.engine.run(stop).await;
-        end(self.services, self.is_temporary).await?;
-        ran
+        self.engine.run(stop).await;
+        end(self.services, self.is_temporary).await
     }
 }
 
