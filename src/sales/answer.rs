@@ -4,6 +4,7 @@
 use counterfoil_proofs::{hex, link};
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::intake::AnswerVersion;
@@ -150,7 +151,8 @@ impl TransactionAnswer {
     }
 }
 
-/// The body of a 201, in the version that the sale's key was given.
+/// The body of a 201, in the version that the sale's key was given. Its fields stand in their own order,
+/// whatever map `serde_json` is built with, so that a replay after an upgrade gives the same bytes.
 ///
 /// # Errors
 /// When the row is none that the intake wrote.
@@ -158,11 +160,11 @@ pub fn body(
     stored: &StoredSale,
     version: AnswerVersion,
     public_url: &str,
-) -> Result<Value, StoredSaleError> {
+) -> Result<Box<RawValue>, StoredSaleError> {
     let written = match version {
-        AnswerVersion::Sale => serde_json::to_value(SaleAnswer::new(stored, public_url)?),
+        AnswerVersion::Sale => to_raw_value(&SaleAnswer::new(stored, public_url)?),
         AnswerVersion::Transaction => {
-            serde_json::to_value(TransactionAnswer::new(stored, public_url, "pending")?)
+            to_raw_value(&TransactionAnswer::new(stored, public_url, "pending")?)
         }
     };
     // strings and integers: nothing in either can fail to be written

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::http::codes::{self, Code};
 use crate::http::idempotency::REPLAYED;
@@ -17,7 +17,7 @@ use crate::telemetry;
 /// An outcome on its way to the caller, alone or in a batch.
 pub(in crate::sales) enum Answered {
     /// A sale: its id, the body, whether it was answered before.
-    Sale(SaleId, Value, bool),
+    Sale(SaleId, Box<RawValue>, bool),
     /// A problem; the request it belongs to where that is an earlier one.
     Problem(Problem, Option<String>),
 }

@@ -7,8 +7,7 @@ use axum::Extension;
 use axum::extract::State;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::{Answered, judge, unanswered};
@@ -62,7 +61,7 @@ pub struct ItemAnswer {
     pub replayed: bool,
     /// The sale, or the problem.
     #[schema(value_type = Object)]
-    pub body: Value,
+    pub body: Box<RawValue>,
 }
 
 impl ItemAnswer {
@@ -76,7 +75,8 @@ impl ItemAnswer {
             Answered::Problem(problem, first) => Self {
                 status: problem.code.status.as_u16(),
                 replayed: first.is_some(),
-                body: problem.document(first.as_deref().unwrap_or(request_id)),
+                body: to_raw_value(&problem.document(first.as_deref().unwrap_or(request_id)))
+                    .unwrap_or_default(),
             },
         }
     }
