@@ -261,3 +261,19 @@ async fn bodies_that_are_too_large_are_refused_whole() {
             .all(|item| item["status"] == 201)
     );
 }
+
+/// Within every other bound, but larger than a verifier reads: its receipt could never be checked.
+#[tokio::test(flavor = "multi_thread")]
+async fn details_that_no_verifier_would_read_are_refused() {
+    let app = App::start().await;
+    let mut item = sale("A-1");
+    let name = "\u{1}".repeat(200);
+    item["lines"] = json!(vec![
+        json!({"name": name, "quantity": 1, "unit_price": "1"});
+        2000
+    ]);
+    item["idempotency_key"] = json!("k");
+    let answer = app.admin.record_batch(&[item]).await;
+    let items = answer.expect(200).json();
+    assert_eq!(items["items"][0]["body"]["code"], "details_too_large");
+}
