@@ -19,11 +19,24 @@ pub const CONNECTIONS: usize = 4096;
 /// Requests worked on at once by one process.
 pub const CONCURRENT_REQUESTS: usize = 1024;
 
+/// Sales of all merchants that one process has waiting or in writing.
+pub const QUEUE_ROWS: usize = 16_384;
+/// Their bytes, about.
+pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+/// Sales of one merchant among them, so that it leaves room for others.
+pub const LANE_ROWS: usize = 8_192;
+/// Their bytes, about.
+pub const LANE_BYTES: usize = 32 * 1024 * 1024;
+/// Sales that one flush of the intake writes.
+pub const FLUSH_ROWS: usize = 500;
+/// Their bytes, about.
+pub const FLUSH_BYTES: usize = 4 * 1024 * 1024;
+
 /// `Idempotency-Key`, characters.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 /// How long a repeat waits for the first request with its key.
 pub const IN_FLIGHT_WAIT: Duration = Duration::from_secs(2);
-/// How long one write may wait for its merchant's lock in Postgres.
+/// How long one write may wait for its merchant's lock in Postgres, and a sale for its flush.
 pub const MERCHANT_LOCK_WAIT: Duration = Duration::from_secs(10);
 /// `X-Request-Id` taken from a caller, characters.
 pub const REQUEST_ID_CHARS: usize = 128;

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
@@ -21,6 +21,12 @@ pub const SEAL_HOLDS: &str = "counterfoil_seal_holds";
 pub const CHAIN_HALTED: &str = "counterfoil_chain_halted";
 /// Sales and refunds by `outcome` of their recording.
 pub const SALES_RECORDED: &str = "counterfoil_sales_total";
+/// Sales that wait for a flush of the intake or are being written.
+pub const INTAKE_ROWS: &str = "counterfoil_intake_rows";
+/// Requests that were refused because too many sales waited.
+pub const INTAKE_FULL: &str = "counterfoil_intake_full_total";
+/// Sales that went together in one flush.
+pub const FLUSH_ROWS: &str = "counterfoil_intake_flush_rows";
 /// Seconds a request took, by `route`, `method` and `status`.
 pub const REQUEST_SECONDS: &str = "counterfoil_http_request_seconds";
 /// Seconds a step of the worker took, by `step`.
@@ -63,6 +69,10 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
         .set_buckets(&[
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
         ])?
+        .set_buckets_for_metric(
+            Matcher::Full(FLUSH_ROWS.to_owned()),
+            &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0],
+        )?
         .install_recorder()?;
     describe_gauge!(
         OLDEST_UNANCHORED_SECONDS,
@@ -86,6 +96,15 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
         SALES_RECORDED,
         "Sales and refunds by outcome of their recording"
     );
+    describe_gauge!(
+        INTAKE_ROWS,
+        "Sales that wait for a flush of the intake or are being written"
+    );
+    describe_counter!(
+        INTAKE_FULL,
+        "Requests refused because too many sales waited"
+    );
+    describe_histogram!(FLUSH_ROWS, "Sales that went together in one flush");
     describe_histogram!(REQUEST_SECONDS, "Seconds a request took");
     describe_histogram!(STEP_SECONDS, "Seconds a step of the worker took");
     describe_counter!(STEP_FAILURES, "Steps of the worker that failed");

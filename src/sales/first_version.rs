@@ -129,8 +129,7 @@ pub async fn record_transaction(
         answer: AnswerVersion::Transaction,
         request_id,
     };
-    let mut outcomes = sales.intake.record(caller.merchant, vec![draft]).await?;
-    let outcome = outcomes.pop().ok_or_else(missing)?;
+    let outcome = sales.intake.record_one(caller.merchant, draft).await?;
     Ok(respond(Answered::new(outcome, &sales)?))
 }
 

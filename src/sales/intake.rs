@@ -1,9 +1,12 @@
-//! The intake: takes a slice of sales of one merchant and has the database record it, once.
+//! The intake: has the database record sales, each once.
 //!
-//! The write runs in a task of its own: a caller that goes away neither stops nor repeats it.
+//! Callers put their sales into their merchant's lane of the [`queue`] and wait. What arrives while one
+//! flush of the lane is written goes together in the next, so the cost of a commit is shared by as many
+//! as are there, without a timer. A caller that goes away neither stops nor repeats the write.
 
+mod flush;
 mod in_flight;
-mod turns;
+pub mod queue;
 mod write;
 
 use std::sync::Arc;
@@ -15,8 +18,9 @@ use super::command::SaleCommand;
 use super::stored::StoredSale;
 use crate::clock::{Clock, Entropy};
 use crate::ids::{MerchantId, SaleId};
+use flush::{Flusher, Waiting};
 use in_flight::InFlight;
-use turns::Turns;
+use queue::Load;
 
 /// Which answer a key gets, then and on every replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,24 +101,33 @@ pub struct Refusal {
     pub currency: Option<String>,
 }
 
-/// Why a slice was not recorded, or not known to be.
-#[derive(Debug, thiserror::Error)]
+/// Why a sale was not recorded, or not known to be. It may be sent again.
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum IntakeError {
     /// A statement failed.
-    #[error("recording a slice failed")]
-    Database(#[from] sqlx::Error),
-    /// Too many of the merchant's writes wait already; nothing was written.
-    #[error("the merchant's writes wait for too long")]
-    Busy,
+    #[error("recording failed")]
+    Database(#[source] Arc<sqlx::Error>),
+    /// Too many sales wait already; nothing was written.
+    #[error("too many sales wait to be recorded")]
+    Full,
+    /// It waited for too long; nothing was written.
+    #[error("the sale waited for too long to be recorded")]
+    Late,
     /// The merchant of a valid key is gone.
     #[error("the merchant is not in the database")]
     MerchantUnknown,
     /// The function answered something that is not in its contract.
     #[error("record_sales answered {0:?}")]
     Contract(String),
-    /// The task that wrote ended without an answer.
-    #[error("the write ended without an answer")]
+    /// The flush ended without an answer.
+    #[error("the flush ended without an answer")]
     Ended,
+}
+
+impl From<sqlx::Error> for IntakeError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
 }
 
 /// A draft with what only the server adds.
@@ -139,67 +152,80 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// What it holds in memory: the details twice, as bytes and parsed into more of them, and the rest.
+    fn load(&self) -> Load {
+        Load::row(4 * self.details.len() + 1024)
+    }
+}
+
 /// Records sales.
 #[derive(Clone)]
 pub struct Intake {
-    pool: PgPool,
     clock: Clock,
     entropy: Entropy,
     in_flight: InFlight,
-    turns: Turns,
-    tasks: TaskTracker,
+    flusher: Flusher,
 }
 
 impl Intake {
     /// An intake into this database. `tasks` is waited for at shutdown, so that nothing is lost.
     pub fn new(pool: PgPool, clock: Clock, entropy: Entropy, tasks: TaskTracker) -> Self {
         Self {
-            pool,
             clock,
             entropy,
             in_flight: InFlight::default(),
-            turns: Turns::default(),
-            tasks,
+            flusher: Flusher::new(pool, tasks),
         }
     }
 
-    /// Records a slice, in the order given, and says what became of each draft, in the same order.
+    /// Records one draft.
     ///
     /// # Errors
-    /// [`IntakeError`] when the whole slice has no answer. The same slice may then be sent again.
+    /// [`IntakeError`]; the draft may then be sent again.
+    pub async fn record_one(
+        &self,
+        merchant: MerchantId,
+        draft: Draft,
+    ) -> Result<Outcome, IntakeError> {
+        let mut outcomes = self.record(merchant, vec![draft]).await?;
+        outcomes.pop().unwrap_or(Err(IntakeError::Ended))
+    }
+
+    /// Records drafts, in the order given, and says what became of each, in the same order. They go with
+    /// whatever else of the merchant waits then; a caller that stops waiting changes nothing.
+    ///
+    /// # Errors
+    /// [`IntakeError::Full`] when there is no room for all of them; then none was taken. Each draft has
+    /// errors of its own. Whatever has an error may be sent again.
     pub async fn record(
         &self,
         merchant: MerchantId,
         drafts: Vec<Draft>,
-    ) -> Result<Vec<Outcome>, IntakeError> {
+    ) -> Result<Vec<Result<Outcome, IntakeError>>, IntakeError> {
         let slots = drafts.iter().map(|draft| draft.slot.clone()).collect();
-        let held = self.in_flight.enter(merchant, slots).await;
-        let (run, busy): (Vec<_>, Vec<_>) = drafts
-            .into_iter()
-            .enumerate()
-            .partition(|(_, draft)| held.holds(&draft.slot));
-        let (places, drafts): (Vec<_>, Vec<_>) = run.into_iter().unzip();
-        let prepared: Vec<_> = drafts
-            .into_iter()
-            .map(|draft| Prepared::new(draft, &self.clock, &self.entropy))
-            .collect();
-        let (pool, turns) = (self.pool.clone(), self.turns.clone());
-        let task = self.tasks.spawn(async move {
-            // given back when the write is done, whoever still waits for it
-            let _held = held;
-            if prepared.is_empty() {
-                return Ok(Vec::new());
-            }
-            let _turn = turns.take(merchant).await?;
-            write::slice(&pool, merchant, &prepared).await
-        });
-        let outcomes = task.await.map_err(|_| IntakeError::Ended)??;
-        let mut all: Vec<(usize, Outcome)> = places.into_iter().zip(outcomes).collect();
-        all.extend(
-            busy.into_iter()
-                .map(|(place, _)| (place, Outcome::InFlight)),
-        );
-        all.sort_by_key(|(place, _)| *place);
-        Ok(all.into_iter().map(|(_, outcome)| outcome).collect())
+        let held = Arc::new(self.in_flight.enter(merchant, slots).await);
+        let mut rows = Vec::with_capacity(drafts.len());
+        let mut answers = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            answers.push(held.holds(&draft.slot).then(|| {
+                let prepared = Prepared::new(draft, &self.clock, &self.entropy);
+                let load = prepared.load();
+                let (waiting, answer) = Waiting::new(prepared, held.clone());
+                rows.push((waiting, load));
+                answer
+            }));
+        }
+        // the rows hold the keys now, for as long as they wait and are written
+        drop(held);
+        self.flusher.push(merchant, rows)?;
+        let mut outcomes = Vec::with_capacity(answers.len());
+        for answer in answers {
+            outcomes.push(match answer {
+                Some(answer) => answer.await.unwrap_or(Err(IntakeError::Ended)),
+                None => Ok(Outcome::InFlight),
+            });
+        }
+        Ok(outcomes)
     }
 }

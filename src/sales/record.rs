@@ -67,14 +67,8 @@ pub async fn record_sale(
         answer: AnswerVersion::Sale,
         request_id,
     };
-    let mut outcomes = sales.intake.record(caller.merchant, vec![draft]).await?;
-    let outcome = outcomes.pop().ok_or_else(unanswered)?;
+    let outcome = sales.intake.record_one(caller.merchant, draft).await?;
     Ok(respond(Answered::new(outcome, &sales)?))
-}
-
-/// The problem of a draft that the intake said nothing of.
-pub(super) fn unanswered() -> Problem {
-    Problem::new(&codes::INTERNAL, "the sale got no answer")
 }
 
 /// The command that a body means, or all that is wrong with it. What is wrong in shape is not judged

@@ -71,10 +71,10 @@ impl Ledger {
                 assert!(
                     matches!(
                         outcome,
-                        Outcome::Sale {
+                        Ok(Outcome::Sale {
                             replayed: false,
                             ..
-                        }
+                        })
                     ),
                     "{outcome:?}"
                 );

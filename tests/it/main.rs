@@ -10,6 +10,7 @@ mod anchored;
 mod anchored_wire;
 mod bounds;
 mod cli;
+mod coalescing;
 mod crash;
 mod deployment;
 mod first_version;

@@ -210,29 +210,26 @@ fn references(page: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_finishes_what_is_in_hand() {
     let app = App::start().await;
+    let (_, other) = app.stranger().await;
     let App {
-        server,
-        merchant,
-        admin,
-        db,
+        server, admin, db, ..
     } = app;
     admin.record("k-0", &sale("A-0")).await.expect(201);
     let mut lock = db.owner.begin().await.unwrap();
-    let hold = "select 1 from merchant where merchant_id = $1 for update";
-    sqlx::query(hold)
-        .bind(merchant.0)
+    sqlx::query("select 1 from merchant for update")
         .execute(&mut *lock)
         .await
         .unwrap();
-    let in_hand: Vec<_> = (1..3)
-        .map(|n| {
-            let till = admin.clone();
+    // two that are written, each of its own merchant, and one that waits for its turn
+    let in_hand: Vec<_> = [(1, &admin), (2, &other), (3, &admin)]
+        .map(|(n, till)| {
+            let till = till.clone();
             tokio::spawn(async move {
                 till.record(&format!("k-{n}"), &sale(&format!("A-{n}")))
                     .await
             })
         })
-        .collect();
+        .into();
     let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     eventually("two writes are under way", || async {
         let count: i64 = sqlx::query_scalar(waiting)
@@ -265,7 +262,7 @@ async fn stopping_finishes_what_is_in_hand() {
         .fetch_one(&db.owner)
         .await
         .unwrap();
-    assert_eq!(stored, 3);
+    assert_eq!(stored, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

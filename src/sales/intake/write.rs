@@ -18,7 +18,7 @@ pub(super) async fn slice(
     pool: &PgPool,
     merchant: MerchantId,
     prepared: &[Prepared],
-) -> Result<Vec<Outcome>, IntakeError> {
+) -> Result<Vec<Result<Outcome, IntakeError>>, IntakeError> {
     let rows = match call(pool, merchant, prepared).await {
         Err(error) if was_cut_off(&error) => {
             tracing::warn!(error = %error, "recording is tried once more");
@@ -31,10 +31,9 @@ pub(super) async fn slice(
         rows => rows?,
     };
     let stored = read_back(pool, merchant, &rows).await?;
-    rows.into_iter()
-        .zip(prepared)
-        .map(|(row, own)| outcome(row, own, merchant, &stored))
-        .collect()
+    let outcomes = rows.into_iter().zip(prepared);
+    let outcomes = outcomes.map(|(row, own)| outcome(row, own, merchant, &stored));
+    Ok(outcomes.collect())
 }
 
 /// Whether the connection ended during the call, so that it may or may not have committed.
@@ -89,6 +88,7 @@ async fn read_back(
     }
     store::by_ids(&mut *pool.acquire().await?, merchant, &ids).await
 }
+
 /// A row that `record_sales` returns.
 #[derive(Default)]
 struct Row {

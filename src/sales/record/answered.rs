@@ -148,9 +148,9 @@ impl From<IntakeError> for Problem {
                     "send the same request with the same key again",
                 )
             }
-            IntakeError::Busy => Problem::new(
+            IntakeError::Full | IntakeError::Late => Problem::new(
                 &codes::OVERLOADED,
-                "too many of this merchant's sales are waiting; try again",
+                "too many sales wait to be recorded; nothing was written, try again",
             ),
             error => {
                 tracing::error!(

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
-use super::{Answered, judge, unanswered};
+use super::{Answered, judge};
 use crate::http::auth::{Action, Authenticated};
 use crate::http::body::JsonBytes;
 use crate::http::codes;
@@ -20,7 +20,7 @@ use crate::http::object::{self, Field, Read, Shape};
 use crate::http::problem::{Fault, Problem, ProblemDocument};
 use crate::limits;
 use crate::sales::Sales;
-use crate::sales::intake::{AnswerVersion, Draft, Slot};
+use crate::sales::intake::{AnswerVersion, Draft, IntakeError, Slot};
 use crate::sales::request::{SALE, SaleRequest};
 
 /// A list of sales and refunds, each with an `idempotency_key`.
@@ -118,18 +118,21 @@ pub async fn record_batch(
             Err(problem) => Some(problem),
         });
     }
-    let mut outcomes = sales
-        .intake
-        .record(caller.merchant, drafts)
-        .await?
-        .into_iter();
+    let outcomes = sales.intake.record(caller.merchant, drafts).await?;
+    // when nothing of it went through, the caller is told so as for a single sale
+    let nothing = outcomes.iter().all(Result::is_err);
+    let mut outcomes = outcomes.into_iter();
+    if nothing && let Some(Err(error)) = outcomes.next() {
+        return Err(error.into());
+    }
     let items = answers.into_iter().map(|refused| {
         let answered = match refused {
             Some(problem) => Err(problem),
             // one outcome a draft, in their order
             None => outcomes
                 .next()
-                .ok_or_else(unanswered)
+                .unwrap_or(Err(IntakeError::Ended))
+                .map_err(Problem::from)
                 .and_then(|outcome| Answered::new(outcome, &sales)),
         };
         ItemAnswer::new(answered.unwrap_or_else(Answered::problem), &request_id)

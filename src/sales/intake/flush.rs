@@ -1,0 +1,158 @@
+//! The flushes: a task a lane, from the push that makes the lane until nothing is left in it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sqlx::PgPool;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::in_flight::Held;
+use super::queue::{BOUNDS, Full, Load, Pushed, Queue};
+use super::{IntakeError, Outcome, Prepared, write};
+use crate::ids::MerchantId;
+use crate::limits;
+use crate::telemetry;
+
+type Answer = Result<Outcome, IntakeError>;
+
+/// A sale on its way into the database, and who is to be told what became of it.
+pub(super) struct Waiting {
+    prepared: Prepared,
+    caller: Caller,
+}
+
+/// Who waits, since when, and for which keys a repeat waits meanwhile.
+struct Caller {
+    reply: oneshot::Sender<Answer>,
+    since: Instant,
+    _held: Arc<Held>,
+}
+
+impl Waiting {
+    /// A sale that waits from now on, and where its answer comes.
+    pub(super) fn new(prepared: Prepared, held: Arc<Held>) -> (Self, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        let since = Instant::now();
+        let caller = Caller {
+            reply,
+            since,
+            _held: held,
+        };
+        (Self { prepared, caller }, answer)
+    }
+
+    fn tell(self, answer: Answer) {
+        self.caller.tell(answer);
+    }
+}
+
+impl Caller {
+    fn tell(self, answer: Answer) {
+        // one that went away sends the sale again, with its key
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Flushes the lanes into the database.
+#[derive(Clone)]
+pub(super) struct Flusher {
+    pool: PgPool,
+    queue: Arc<Mutex<Queue<Waiting>>>,
+    /// How many flushes, each of another merchant, may be under way: readers need connections too.
+    turns: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Flusher {
+    pub(super) fn new(pool: PgPool, tasks: TaskTracker) -> Self {
+        let connections = pool.options().get_max_connections() as usize;
+        Self {
+            pool,
+            queue: Arc::new(Mutex::new(Queue::new(BOUNDS))),
+            turns: Arc::new(Semaphore::new((connections * 3 / 4).max(1))),
+            tasks,
+        }
+    }
+
+    /// Puts rows into their merchant's lane, all or none.
+    ///
+    /// # Errors
+    /// [`IntakeError::Full`].
+    pub(super) fn push(
+        &self,
+        merchant: MerchantId,
+        rows: Vec<(Waiting, Load)>,
+    ) -> Result<(), IntakeError> {
+        let (pushed, waiting) = {
+            let mut queue = self.queue();
+            (queue.push(merchant, rows), queue.rows())
+        };
+        metrics::gauge!(telemetry::INTAKE_ROWS).set(waiting as f64);
+        match pushed {
+            Ok(Pushed::Waits) => Ok(()),
+            Ok(Pushed::Flush) => {
+                self.tasks.spawn(self.clone().lane(merchant));
+                Ok(())
+            }
+            Err(Full) => {
+                metrics::counter!(telemetry::INTAKE_FULL).increment(1);
+                Err(IntakeError::Full)
+            }
+        }
+    }
+
+    /// Flushes a lane until nothing waits in it.
+    async fn lane(self, merchant: MerchantId) {
+        loop {
+            let rows = self.queue().next(merchant);
+            if rows.is_empty() {
+                return;
+            }
+            // in a task of its own: a panic costs the callers of one flush their answer, never the lane
+            if let Err(error) = tokio::spawn(self.clone().flush(merchant, rows)).await {
+                tracing::error!(error = %error, merchant = %merchant, "a flush broke off");
+            }
+        }
+    }
+
+    /// One call of the database for all of `rows`, and everybody's answer.
+    async fn flush(self, merchant: MerchantId, rows: Vec<Waiting>) {
+        // never closed
+        let _turn = self.turns.acquire().await.ok();
+        let rows = in_time(rows);
+        if rows.is_empty() {
+            return;
+        }
+        metrics::histogram!(telemetry::FLUSH_ROWS).record(rows.len() as f64);
+        let (prepared, callers): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .map(|waiting| (waiting.prepared, waiting.caller))
+            .unzip();
+        match write::slice(&self.pool, merchant, &prepared).await {
+            Ok(answers) => callers
+                .into_iter()
+                .zip(answers)
+                .for_each(|(caller, answer)| caller.tell(answer)),
+            Err(error) => callers
+                .into_iter()
+                .for_each(|caller| caller.tell(Err(error.clone()))),
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<Waiting>> {
+        // nothing is left half done in it when a holder panics
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Those that have not waited for too long; the others are told so, and are not written.
+fn in_time(rows: Vec<Waiting>) -> Vec<Waiting> {
+    let (rows, late): (Vec<_>, Vec<_>) = rows
+        .into_iter()
+        .partition(|waiting| waiting.caller.since.elapsed() < limits::MERCHANT_LOCK_WAIT);
+    for waiting in late {
+        waiting.tell(Err(IntakeError::Late));
+    }
+    rows
+}
