@@ -31,6 +31,8 @@ pub const LANE_BYTES: usize = 32 * 1024 * 1024;
 pub const FLUSH_ROWS: usize = 500;
 /// Their bytes, about.
 pub const FLUSH_BYTES: usize = 4 * 1024 * 1024;
+/// How long one flush may take, waiting for its merchant's lock and a second try among it.
+pub const FLUSH_TIME: Duration = Duration::from_secs(25);
 
 /// `Idempotency-Key`, characters.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;

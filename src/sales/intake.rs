@@ -119,7 +119,7 @@ pub enum IntakeError {
     /// The function answered something that is not in its contract.
     #[error("record_sales answered {0:?}")]
     Contract(String),
-    /// The flush ended without an answer.
+    /// The flush broke off, or the database did not answer it in time.
     #[error("the flush ended without an answer")]
     Ended,
 }

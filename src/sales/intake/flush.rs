@@ -1,14 +1,14 @@
 //! The flushes: a task a lane, from the push that makes the lane until nothing is left in it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::in_flight::Held;
-use super::queue::{BOUNDS, Full, Load, Pushed, Queue};
+use super::queue::{self, BOUNDS, Full, Load, Pushed, Queue};
 use super::{IntakeError, Outcome, Prepared, write};
 use crate::ids::MerchantId;
 use crate::limits;
@@ -85,7 +85,7 @@ impl Flusher {
         rows: Vec<(Waiting, Load)>,
     ) -> Result<(), IntakeError> {
         let (pushed, waiting) = {
-            let mut queue = self.queue();
+            let mut queue = queue::lock(&self.queue);
             (queue.push(merchant, rows), queue.rows())
         };
         metrics::gauge!(telemetry::INTAKE_ROWS).set(waiting as f64);
@@ -104,16 +104,16 @@ impl Flusher {
 
     /// Flushes a lane until nothing waits in it.
     async fn lane(self, merchant: MerchantId) {
-        loop {
-            let rows = self.queue().next(merchant);
-            if rows.is_empty() {
-                return;
-            }
+        queue::drain(&self.queue, merchant, |rows| {
             // in a task of its own: a panic costs the callers of one flush their answer, never the lane
-            if let Err(error) = tokio::spawn(self.clone().flush(merchant, rows)).await {
-                tracing::error!(error = %error, merchant = %merchant, "a flush broke off");
+            let flush = tokio::spawn(self.clone().flush(merchant, rows));
+            async move {
+                if let Err(error) = flush.await {
+                    tracing::error!(error = %error, merchant = %merchant, "a flush broke off");
+                }
             }
-        }
+        })
+        .await;
     }
 
     /// One call of the database for all of `rows`, and everybody's answer.
@@ -129,7 +129,12 @@ impl Flusher {
             .into_iter()
             .map(|waiting| (waiting.prepared, waiting.caller))
             .unzip();
-        match write::slice(&self.pool, merchant, &prepared).await {
+        // a database that does not even refuse must not hold the lane for ever
+        let written = timeout(
+            limits::FLUSH_TIME,
+            write::slice(&self.pool, merchant, &prepared),
+        );
+        match written.await.unwrap_or(Err(IntakeError::Ended)) {
             Ok(answers) => callers
                 .into_iter()
                 .zip(answers)
@@ -138,11 +143,6 @@ impl Flusher {
                 .into_iter()
                 .for_each(|caller| caller.tell(Err(error.clone()))),
         }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue<Waiting>> {
-        // nothing is left half done in it when a holder panics
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

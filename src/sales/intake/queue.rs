@@ -6,6 +6,7 @@
 //! one goes together in the next.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ids::MerchantId;
 use crate::limits;
@@ -173,6 +174,28 @@ impl<T> Queue<T> {
         }
         rows
     }
+}
+
+/// Flushes a lane until nothing waits in it: what a push that answers [`Pushed::Flush`] asks for. The
+/// lock is held for a step and never while writing. `write` must not panic, or the lane has no flusher
+/// any more.
+pub async fn drain<T, W: Future<Output = ()>>(
+    queue: &Mutex<Queue<T>>,
+    merchant: MerchantId,
+    mut write: impl FnMut(Vec<T>) -> W,
+) {
+    loop {
+        let rows = lock(queue).next(merchant);
+        if rows.is_empty() {
+            return;
+        }
+        write(rows).await;
+    }
+}
+
+/// The queue, whoever panicked while holding it: no step leaves it half done.
+pub(super) fn lock<T>(queue: &Mutex<Queue<T>>) -> MutexGuard<'_, Queue<T>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

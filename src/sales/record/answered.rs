@@ -152,6 +152,10 @@ impl From<IntakeError> for Problem {
                 &codes::OVERLOADED,
                 "too many sales wait to be recorded; nothing was written, try again",
             ),
+            IntakeError::Ended => Problem::new(
+                &codes::DATABASE_UNAVAILABLE,
+                "send the same request with the same key again",
+            ),
             error => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
