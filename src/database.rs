@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
+use time::OffsetDateTime;
 
 use crate::limits;
 
@@ -21,6 +22,17 @@ pub enum DatabaseRole {
     Worker,
     /// The login's own, for migrations and set-up.
     Owner,
+}
+
+/// Which database answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Made once by initdb, shared by all copies of the cluster.
+    pub system_identifier: i64,
+    /// Counts promotions and point-in-time recoveries.
+    pub timeline: i32,
+    /// When its server was started.
+    pub started_at: OffsetDateTime,
 }
 
 /// Why the database cannot be used.
@@ -104,6 +116,24 @@ pub async fn connect(url: &SecretString) -> Result<PgConnection, DatabaseError> 
     PgConnection::connect_with(&options(url, DatabaseRole::Owner)?)
         .await
         .map_err(DatabaseError::Unreachable)
+}
+
+/// Which database answers now.
+///
+/// # Errors
+/// When it cannot be asked, or is a standby: that writes no log.
+pub async fn identity(db: &mut PgConnection) -> sqlx::Result<Identity> {
+    sqlx::query_as!(
+        Identity,
+        // of the log that is written now: the control file tells of a promotion only after a checkpoint
+        r#"select s.system_identifier as "system_identifier!",
+                  ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
+                      as "timeline!",
+                  pg_postmaster_start_time() as "started_at!"
+           from pg_control_system() s"#
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Applies outstanding migrations, under a lock, and says how many there were.

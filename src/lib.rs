@@ -11,12 +11,14 @@
 //! - [`http`]: what every route uses: problems, authentication, idempotency keys, paging
 //! - [`dev`]: private Postgres, Redis and chain for demonstrations, development and tests
 //! - [`chain`]: the only file that talks to an RPC
+//! - [`cache`]: the only part that talks to Redis
 //! - [`config`], [`database`], [`limits`], [`clock`], [`money`], [`ids`], [`telemetry`]: the ground everything stands on
 //!
 //! The formats that others rely on are the crate `counterfoil-proofs`. An import goes down this list
 //! only; `docs/ARCHITECTURE.md` says why, and a test holds it.
 
 pub mod anchor;
+pub mod cache;
 pub mod chain;
 pub mod cli;
 pub mod clock;

@@ -81,5 +81,9 @@ pub const BATCH_LEAVES: usize = 131_072;
 pub const ANCHOR_BATCHES: i64 = 256;
 /// How long a remembered refusal is kept.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// One call of Redis.
+pub const CACHE_TIME: Duration = Duration::from_millis(50);
+/// How long it holds which database answered.
+pub const EPOCH_TIME: Duration = Duration::from_secs(3);
 /// One call of an RPC.
 pub const RPC_TIME: Duration = Duration::from_secs(10);

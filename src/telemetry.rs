@@ -33,6 +33,10 @@ pub const REQUEST_SECONDS: &str = "counterfoil_http_request_seconds";
 pub const STEP_SECONDS: &str = "counterfoil_worker_step_seconds";
 /// Steps of the worker that failed, by `step`.
 pub const STEP_FAILURES: &str = "counterfoil_worker_step_failures_total";
+/// Calls of Redis by `outcome`: `answered`, `refused`, `failed`, `timed_out`, `down`, `database_unknown`.
+pub const CACHE_CALLS: &str = "counterfoil_cache_calls_total";
+/// Whether Redis is used at the moment; 0 while its circuit breaker is open.
+pub const CACHE_UP: &str = "counterfoil_cache_up";
 /// Calls of an RPC that failed, by `rpc` (its host) and `class`.
 pub const RPC_ERRORS: &str = "counterfoil_rpc_errors_total";
 
@@ -108,6 +112,11 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(REQUEST_SECONDS, "Seconds a request took");
     describe_histogram!(STEP_SECONDS, "Seconds a step of the worker took");
     describe_counter!(STEP_FAILURES, "Steps of the worker that failed");
+    describe_counter!(CACHE_CALLS, "Calls of Redis by outcome");
+    describe_gauge!(
+        CACHE_UP,
+        "1 while Redis is used, 0 while it is done without"
+    );
     describe_counter!(RPC_ERRORS, "Calls of an RPC that failed, by class");
     // present from the first scrape, so that an alarm on its rate cannot miss the first failure
     for check in ["proof", "root"] {

@@ -3,6 +3,7 @@
 mod client;
 mod database;
 mod problem;
+mod redis;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use client::{Answer, Client, sale};
 pub(crate) use database::Database;
 pub(crate) use problem::{check_document, faults_of};
+pub(crate) use redis::Redis;
 
 /// The address customers are told, wherever the test's server really listens.
 pub(crate) const PUBLIC_URL: &str = "https://receipts.example";

@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
 /// The modules of the engine, from the top down. A line imports from the lines below it alone.
-const ORDER: [&[&str]; 8] = [
+const ORDER: [&[&str]; 9] = [
     &["cli"],
     &["server", "worker"],
     &[
@@ -16,6 +16,7 @@ const ORDER: [&[&str]; 8] = [
         "webhooks",
     ],
     &["http", "chain"],
+    &["cache"],
     &["database", "telemetry"],
     &["config"],
     &["ids", "money"],

@@ -5,6 +5,7 @@ use sqlx::{PgConnection, Result};
 use time::OffsetDateTime;
 
 use crate::chain::Account;
+use crate::database;
 
 /// A registry that is pinned: a contract, and the batches it is trusted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,19 +168,13 @@ pub async fn halt(conn: &mut PgConnection, chain_id: i64, reason: &str) -> Resul
     Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
-/// Which database answers now.
+/// Which database answers now; nothing is anchored from a standby.
 pub async fn database(conn: &mut PgConnection) -> Result<Database> {
-    sqlx::query_as!(
-        Database,
-        // of the log that is written now: the control file tells of a promotion only after a checkpoint.
-        // A standby writes none, and nothing is anchored from one
-        r#"select s.system_identifier as "system_identifier!",
-                  ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
-                      as "timeline!"
-           from pg_control_system() s"#
-    )
-    .fetch_one(conn)
-    .await
+    let identity = database::identity(conn).await?;
+    Ok(Database {
+        system_identifier: identity.system_identifier,
+        timeline: identity.timeline,
+    })
 }
 
 /// Which database this installation began with; none before it was looked at first.
