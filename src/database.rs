@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgExecutor, PgPool};
 use time::OffsetDateTime;
 
 use crate::limits;
@@ -49,6 +49,9 @@ pub enum DatabaseError {
     /// A migration failed.
     #[error("migrating the database failed")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// The partitions of the coming months could not be made.
+    #[error("the months ahead cannot be made")]
+    Partitions(#[source] sqlx::Error),
     /// The list of migrations cannot be read.
     #[error(
         "the schema's version cannot be read; its login needs the roles that docs/OPERATIONS.md names"
@@ -136,10 +139,11 @@ pub async fn identity(db: &mut PgConnection) -> sqlx::Result<Identity> {
     .await
 }
 
-/// Applies outstanding migrations, under a lock, and says how many there were.
+/// Applies outstanding migrations, under a lock, makes the months ahead, and says how many migrations
+/// there were.
 ///
 /// # Errors
-/// When the database cannot be reached or a migration fails.
+/// When the database cannot be reached, or a migration or the making of a month fails.
 pub async fn migrate(url: &SecretString) -> Result<usize, DatabaseError> {
     let mut db = connect(url).await?;
     let before = applied(&mut db).await?.len();
@@ -147,7 +151,24 @@ pub async fn migrate(url: &SecretString) -> Result<usize, DatabaseError> {
         .run(&mut db)
         .await
         .map_err(DatabaseError::Migration)?;
+    make_months(&mut db)
+        .await
+        .map_err(DatabaseError::Partitions)?;
     Ok(applied(&mut db).await?.len() - before)
+}
+
+/// Makes the partitions of `sale` for this month and those ahead where they are missing, and says how
+/// many it made.
+///
+/// # Errors
+/// When the database fails, or the locks were not to be had in a second.
+pub async fn make_months(db: impl PgExecutor<'_>) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select make_sale_partitions($1) as "made!""#,
+        limits::SALE_MONTHS_AHEAD
+    )
+    .fetch_one(db)
+    .await
 }
 
 /// Checks that the schema is the one this program was built for.

@@ -5,9 +5,10 @@
 //!
 //! # Layout
 //! - [`server`]: the route table, its layers, `serve(listener, shutdown)`
-//! - [`worker`]: the loops around the steps: seal, watch, publish, broadcast, purge
+//! - [`worker`]: the loops around the steps: seal, watch, publish, broadcast, partitions, purge
 //! - [`sales`]: recording and reading sales, receipts and proofs
 //! - [`anchor`]: sealing batches, publishing their roots, watching them to finality
+//! - [`retention`]: what is kept where, and for how long
 //! - [`http`]: what every route uses: problems, authentication, idempotency keys, paging
 //! - [`dev`]: private Postgres, Redis and chain for demonstrations, development and tests
 //! - [`chain`]: the only file that talks to an RPC
@@ -29,6 +30,7 @@ pub mod http;
 pub mod ids;
 pub mod limits;
 pub mod money;
+pub mod retention;
 pub mod sales;
 pub mod server;
 pub mod telemetry;

@@ -27,6 +27,10 @@ pub const INTAKE_ROWS: &str = "counterfoil_intake_rows";
 pub const INTAKE_FULL: &str = "counterfoil_intake_full_total";
 /// Sales that went together in one flush.
 pub const FLUSH_ROWS: &str = "counterfoil_intake_flush_rows";
+/// Months after this one that have a partition of `sale`.
+pub const SALE_MONTHS_AHEAD: &str = "counterfoil_sale_months_ahead";
+/// Sales whose id is of no month that has a partition. Must stay 0.
+pub const STRAY_SALES: &str = "counterfoil_stray_sales";
 /// Seconds a request took, by `route`, `method` and `status`.
 pub const REQUEST_SECONDS: &str = "counterfoil_http_request_seconds";
 /// Seconds a step of the worker took, by `step`.
@@ -109,6 +113,14 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
         "Requests refused because too many sales waited"
     );
     describe_histogram!(FLUSH_ROWS, "Sales that went together in one flush");
+    describe_gauge!(
+        SALE_MONTHS_AHEAD,
+        "Months ahead that have a partition of sale"
+    );
+    describe_gauge!(
+        STRAY_SALES,
+        "Sales whose id is of no month that has a partition; must stay 0"
+    );
     describe_histogram!(REQUEST_SECONDS, "Seconds a request took");
     describe_histogram!(STEP_SECONDS, "Seconds a step of the worker took");
     describe_counter!(STEP_FAILURES, "Steps of the worker that failed");

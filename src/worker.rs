@@ -1,7 +1,7 @@
 //! The worker: the endless loops around the steps of anchoring.
 //!
-//! One loop seals, one a chain checks, watches, publishes and broadcasts, one measures and purges. A
-//! step that fails is logged once, counted, and tried again with a growing pause; no failure ends a
+//! One loop seals, one a chain checks, watches, publishes and broadcasts, one measures, one keeps
+//! house. A step that fails is logged once, counted, and tried again with a growing pause; no failure ends a
 //! loop. Any number of workers may run beside one another.
 
 use std::time::Duration;
@@ -13,14 +13,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::anchor::seal;
 use crate::anchor::startup::{self, Publisher};
-use crate::anchor::{broadcast, gauges, publish, purge, watch};
+use crate::anchor::{broadcast, gauges, publish, watch};
 use crate::clock::{Clock, Entropy};
+use crate::retention::{partitions, purge};
 use crate::telemetry;
 
 /// How often the gauges are read.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
-/// How often old refusals are deleted.
-const PURGE_EVERY: Duration = Duration::from_secs(600);
+/// How often it is looked for old refusals, and for months without a partition.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(600);
+/// The pause between two slices of old refusals: whoever records sales meanwhile does not feel it.
+const PURGE_PAUSE: Duration = Duration::from_millis(250);
 /// How often it is looked whether enough sales wait for a batch before its interval is over.
 const BACKLOG_EVERY: Duration = Duration::from_millis(500);
 /// The pause after a failure; doubled after each further one.
@@ -54,7 +57,8 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
         loops.spawn(anchor_loop(worker.clone(), publisher, shutdown.clone()));
     }
     loops.spawn(seal_loop(worker.clone(), shutdown.clone()));
-    loops.spawn(upkeep_loop(worker, shutdown));
+    loops.spawn(gauges_loop(worker.clone(), shutdown.clone()));
+    loops.spawn(housekeeping_loop(worker, shutdown));
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended {
             tracing::error!(error = %error, "a loop of the worker has broken off");
@@ -131,18 +135,25 @@ async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: Cancellatio
     }
 }
 
-/// Reads the gauges, and now and then throws away what need not be kept.
-async fn upkeep_loop(worker: Worker, shutdown: CancellationToken) {
-    let mut measuring = Tries::new("gauges", shutdown.clone());
+/// Reads the gauges.
+async fn gauges_loop(worker: Worker, shutdown: CancellationToken) {
+    let mut tries = Tries::new("gauges", shutdown);
+    while tries.go_on() {
+        tries.step(gauges::step(&worker.pool)).await;
+        tries.pause(GAUGES_EVERY).await;
+    }
+}
+
+/// Makes the coming months of sales, and throws away what need not be kept, a little at a time.
+async fn housekeeping_loop(worker: Worker, shutdown: CancellationToken) {
+    let mut making = Tries::new("partitions", shutdown.clone());
     let mut purging = Tries::new("purge", shutdown);
-    let mut purged_at: Option<Instant> = None;
-    while measuring.go_on() {
-        measuring.step(gauges::step(&worker.pool)).await;
-        if purged_at.is_none_or(|at| at.elapsed() >= PURGE_EVERY) {
-            purging.step(purge::step(&worker.pool)).await;
-            purged_at = Some(Instant::now());
-        }
-        measuring.pause(GAUGES_EVERY).await;
+    while making.go_on() {
+        making.step(partitions::step(&worker.pool)).await;
+        while purging.step(purge::step(&worker.pool)).await == Some(purge::ROWS_A_STEP)
+            && purging.pause(PURGE_PAUSE).await
+        {}
+        making.pause(KEEP_HOUSE_EVERY).await;
     }
 }
 

@@ -11,7 +11,7 @@
 //! - [`publish`]: reserves a nonce and a range of batches, signs, commits the bytes
 //! - [`broadcast`]: sends what is signed until the chain has it
 //! - [`watch`]: mined, reorganised, finalized
-//! - [`gauges`], [`purge`]: what is measured, and what is thrown away
+//! - [`gauges`]: what is measured
 //! - [`batches`]: what callers read of batches
 //! - [`store`]: the SQL of all of it
 
@@ -19,7 +19,6 @@ pub mod batches;
 pub mod broadcast;
 pub mod gauges;
 pub mod publish;
-pub mod purge;
 pub mod registry;
 pub mod seal;
 pub mod startup;

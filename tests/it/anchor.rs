@@ -1,7 +1,8 @@
 //! From a sealed batch to a final anchor.
 
-use counterfoil::anchor::{gauges, publish, purge, watch};
+use counterfoil::anchor::{gauges, publish, watch};
 use counterfoil::chain::At;
+use counterfoil::retention::purge;
 use counterfoil_proofs::Hash;
 
 use crate::anchored::Anchored;
@@ -189,6 +190,8 @@ async fn only_refusals_older_than_a_day_are_purged() {
     )
     .await;
     it.db.execute("update idempotency_key set created_at = now() - interval '1 year' where sale_id is not null").await;
-    assert_eq!(purge::step(&it.db.worker).await.unwrap(), 1500);
+    for expected in [1000, 500, 0] {
+        assert_eq!(purge::step(&it.db.worker).await.unwrap(), expected);
+    }
     assert_eq!(it.db.count("select count(*) from idempotency_key").await, 2);
 }

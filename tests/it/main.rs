@@ -15,6 +15,7 @@ mod coalescing;
 mod crash;
 mod deployment;
 mod first_version;
+mod growth;
 mod harness;
 mod hostile;
 mod idempotency;

@@ -12,7 +12,16 @@ const ORDER: [&[&str]; 9] = [
     &["cli"],
     &["server", "worker"],
     &[
-        "accounts", "admin", "anchor", "dev", "loyalty", "rates", "sales", "shop", "web",
+        "accounts",
+        "admin",
+        "anchor",
+        "dev",
+        "loyalty",
+        "rates",
+        "retention",
+        "sales",
+        "shop",
+        "web",
         "webhooks",
     ],
     &["http", "chain"],
@@ -23,9 +32,11 @@ const ORDER: [&[&str]; 9] = [
     &["clock", "limits"],
 ];
 /// The features that name another feature, as the domain does.
-const FEATURE_NAMES_FEATURE: [(&str, &str); 5] = [
+const FEATURE_NAMES_FEATURE: [(&str, &str); 6] = [
     // a leaf is computed from the stored sale
     ("anchor", "sales"),
+    // an archive is made of receipts
+    ("retention", "sales"),
     ("sales", "loyalty"),
     ("sales", "rates"),
     ("shop", "sales"),
