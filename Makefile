@@ -7,7 +7,7 @@ export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
 # queries are checked against .sqlx, whatever database the environment names
 export SQLX_OFFLINE := true
 
-.PHONY: help demo dev test check bench setup sqlx openapi vectors audit-deps
+.PHONY: help demo dev test storm check bench setup sqlx openapi vectors audit-deps
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,6 +28,19 @@ test: ## every test, against real services of its own
 	@if grep -rqE '^ *//[/!] ```' src proofs/src; then cargo test --doc --workspace; fi
 	npm --prefix contracts test
 	npm --prefix contracts run vectors
+
+# what `make test` does in small; COUNTERFOIL_STORM_SEED repeats one
+storm: export STORM_ROUNDS ?= 5
+storm: export STORM_CLIENTS ?= 64
+storm: export STORM_SALES ?= 1000
+storm: export STORM_GUSTS ?= 2
+storm: export STORM_SECONDS ?= 180
+storm: export STORM_PROCESSES ?= 3
+storm: export STORM_SCHEDULES ?= 100000
+storm: ## exactly once while everything breaks, deadlocks, interleavings: in large; STORM_ROUNDS and others
+	@tools/setup test
+	cargo nextest run --workspace --no-run
+	$(COUNTERFOIL) with-services -- cargo nextest run --workspace --no-capture -E 'test(/^storms::|interleavings::/)'
 
 check: ## format, lints, licences, and that everything committed is up to date
 	@tools/setup check

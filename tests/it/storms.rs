@@ -1,14 +1,36 @@
 //! Many at once: every sale once, numbered without gaps, whatever is retried, raced, cut off or killed.
 
+mod deadlocks;
+mod exactly_once;
+mod fleet;
+mod plan;
+mod redis;
+mod tills;
+mod weather;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use counterfoil::clock::Clock;
+use counterfoil::clock::{Clock, Entropy};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::harness::{App, Client, Running, eventually, sale};
+
+/// What a storm's dice begin with: given, to see one again, or else new.
+fn seed() -> u64 {
+    std::env::var("COUNTERFOIL_STORM_SEED").map_or_else(
+        // short enough to be typed
+        |_| u64::from(u32::from_le_bytes(Entropy::system().bytes())),
+        |seed| seed.parse().expect("a number"),
+    )
+}
+
+/// How large a storm is: as the environment says, or small.
+fn setting(name: &str, small: usize) -> usize {
+    std::env::var(name).map_or(small, |text| text.parse().expect("a number"))
+}
 
 /// The sequence numbers that are stored, in order.
 async fn seqs(app: &App) -> Vec<i64> {
