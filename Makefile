@@ -7,11 +7,11 @@ export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
 # queries are checked against .sqlx, whatever database the environment names
 export SQLX_OFFLINE := true
 
-.PHONY: help demo dev test storm check bench setup sqlx openapi vectors audit-deps
+.PHONY: help demo dev test storm check bench bench-intake setup sqlx openapi vectors audit-deps
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: ## a day of sales, from the till to receipts that are checked against a chain
 	@tools/setup run
@@ -52,8 +52,13 @@ check: ## format, lints, licences, and that everything committed is up to date
 		|| { echo "docs/openapi.json is not up to date: make openapi, and commit it"; exit 1; }
 	npm --prefix contracts run check
 
-bench: ## the benchmarks
-	cargo bench --workspace
+bench: ## what things cost, then the load test of about a quarter of an hour
+	cargo bench -p counterfoil-proofs
+	@$(MAKE) --no-print-directory bench-intake
+
+bench-intake: ## the load test alone; BENCH='--quick' for a smoke run, BENCH='--help' for its parts
+	@tools/setup run
+	cargo bench --bench intake -- $(BENCH)
 
 setup: ## installs what this machine lacks for all of the above
 	@tools/setup run
