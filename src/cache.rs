@@ -54,6 +54,11 @@ impl Key {
             text: format!("cf:{{{merchant}}}:{epoch}:{kind}:{name}"),
         }
     }
+
+    /// As Redis is told it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
 }
 
 /// Redis, or as much of it as there is at the moment.

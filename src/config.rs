@@ -91,6 +91,11 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "described on the struct")]
     pub chain: ChainArgs,
+    /// Redis, which makes repeats and receipts faster: redis://:password@host:6379/0,
+    /// redis+sentinel://:password@host:26379,host/service or redis+cluster://:password@host,host; rediss
+    /// for TLS
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<SecretString>,
     /// Connections to Postgres that the interface may hold
     #[arg(long, env = "COUNTERFOIL_DATABASE_CONNECTIONS", default_value_t = 16)]
     pub database_connections: u32,

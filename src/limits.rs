@@ -83,6 +83,8 @@ pub const ANCHOR_BATCHES: i64 = 256;
 pub const SALE_MONTHS_AHEAD: i32 = 3;
 /// How long a remembered refusal is kept.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long Redis remembers an answer.
+pub const ANSWER_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// One call of Redis.
 pub const CACHE_TIME: Duration = Duration::from_millis(50);
 /// How long it holds which database answered.

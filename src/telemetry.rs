@@ -41,6 +41,8 @@ pub const STEP_FAILURES: &str = "counterfoil_worker_step_failures_total";
 pub const CACHE_CALLS: &str = "counterfoil_cache_calls_total";
 /// Whether Redis is used at the moment; 0 while its circuit breaker is open.
 pub const CACHE_UP: &str = "counterfoil_cache_up";
+/// Repeats that were answered from Redis, without the database.
+pub const CACHE_REPLAYS: &str = "counterfoil_cache_replays_total";
 /// Calls of an RPC that failed, by `rpc` (its host) and `class`.
 pub const RPC_ERRORS: &str = "counterfoil_rpc_errors_total";
 
@@ -129,6 +131,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
         CACHE_UP,
         "1 while Redis is used, 0 while it is done without"
     );
+    describe_counter!(CACHE_REPLAYS, "Repeats answered from Redis");
     describe_counter!(RPC_ERRORS, "Calls of an RPC that failed, by class");
     // present from the first scrape, so that an alarm on its rate cannot miss the first failure
     for check in ["proof", "root"] {

@@ -11,11 +11,13 @@ use axum::Router;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::anchor::startup::Publisher;
+use crate::cache::Cache;
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Role};
 use crate::database::{self, DatabaseError, DatabaseRole};
@@ -46,6 +48,8 @@ pub(super) struct Engine {
 struct Api {
     listener: TcpListener,
     router: Router,
+    /// Redis, and the database that it is told of.
+    cache: Option<(Cache, PgPool)>,
     /// The writes of the intake, which outlive the requests that they came with.
     writes: TaskTracker,
 }
@@ -136,12 +140,17 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) {
     let Some(Api {
         listener,
         router,
+        cache,
         writes,
     }) = api
     else {
         stop.cancelled().await;
         return;
     };
+    if let Some((cache, pool)) = cache {
+        let stop = stop.clone();
+        tokio::spawn(async move { cache.watch(&pool, stop).await });
+    }
     let serving = server::serve(listener, router, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
@@ -182,21 +191,34 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
         .iter()
         .map(|origin| origin_of(origin))
         .collect::<anyhow::Result<_>>()?;
+    let mut sales = sales(
+        &config.database.database_url,
+        config.database_connections,
+        site(config, address),
+        writes.clone(),
+    )?;
+    let cache = cache(config)?;
+    if let Some(cache) = &cache {
+        sales.intake = sales.intake.remembering(cache.clone());
+    }
+    let cache = cache.map(|cache| (cache, sales.pool.clone()));
     let server = Server {
-        sales: sales(
-            &config.database.database_url,
-            config.database_connections,
-            site(config, address),
-            writes.clone(),
-        )?,
+        sales,
         first_version: config.http.first_version,
         cors_origins,
     };
     Ok(Api {
         listener,
         router: server::router(server),
+        cache,
         writes,
     })
+}
+
+/// Redis, where there is one.
+fn cache(config: &Config) -> anyhow::Result<Option<Cache>> {
+    let open = |url| Cache::open(url, Clock::system());
+    Ok(config.redis_url.as_ref().map(open).transpose()?)
 }
 
 /// The installation as handlers know it.

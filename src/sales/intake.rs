@@ -4,9 +4,11 @@
 //! flush of the lane is written goes together in the next, so the cost of a commit is shared by as many
 //! as are there, without a timer. A caller that goes away neither stops nor repeats the write.
 
+mod added;
 mod flush;
 mod in_flight;
 pub mod queue;
+mod remembered;
 mod write;
 
 use std::sync::Arc;
@@ -16,11 +18,13 @@ use tokio_util::task::TaskTracker;
 
 use super::command::SaleCommand;
 use super::stored::StoredSale;
+use crate::cache::Cache;
 use crate::clock::{Clock, Entropy};
 use crate::ids::{MerchantId, SaleId};
 use flush::{Flusher, Waiting};
 use in_flight::InFlight;
 use queue::Load;
+use remembered::Remembered;
 
 /// Which answer a key gets, then and on every replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +91,7 @@ pub enum Outcome {
 }
 
 /// A refusal that the database decided and remembers.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub struct Refusal {
     /// `order_exists` or `refund_exceeds`.
     pub code: String,
@@ -176,6 +180,16 @@ impl Intake {
             entropy,
             in_flight: InFlight::default(),
             flusher: Flusher::new(pool, tasks),
+        }
+    }
+
+    /// The same, with answers that Redis remembers.
+    #[must_use]
+    pub fn remembering(self, cache: Cache) -> Self {
+        let remembered = Remembered::new(cache, self.clock.clone(), &self.entropy);
+        Self {
+            flusher: self.flusher.remembering(remembered),
+            ..self
         }
     }
 

@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::harness::{Database, Redis, eventually};
+use crate::harness::{Cluster, Database, Redis, Watched, eventually};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// No call may take longer, on a machine that is busy with other tests too.
 const SOON: Duration = Duration::from_secs(1);
 
 /// A cache that knows its database.
-struct Watched {
+struct Opened {
     cache: Cache,
     merchant: MerchantId,
     clock: Clock,
@@ -28,7 +28,7 @@ struct Watched {
     _db: Arc<Database>,
 }
 
-impl Watched {
+impl Opened {
     async fn open(url: &SecretString) -> Self {
         Self::on(Arc::new(Database::create().await), url, Clock::system()).await
     }
@@ -87,7 +87,7 @@ impl Watched {
 #[tokio::test]
 async fn what_was_put_is_got_until_it_expires() {
     let redis = Redis::start(&[]).await;
-    let watched = Watched::open(&redis.url()).await;
+    let watched = Opened::open(&redis.url()).await;
     watched.is_used().await;
     assert_eq!(watched.get("a").await, None);
     watched.put("a", "first").await;
@@ -109,7 +109,7 @@ async fn what_was_put_is_got_until_it_expires() {
 #[tokio::test]
 async fn a_flushed_or_killed_redis_is_used_again() {
     let mut redis = Redis::start(&[]).await;
-    let watched = Watched::open(&redis.url()).await;
+    let watched = Opened::open(&redis.url()).await;
     watched.is_used().await;
     watched.put("a", "1").await;
     redis.ask::<()>(&["FLUSHALL"]).await;
@@ -124,7 +124,7 @@ async fn a_flushed_or_killed_redis_is_used_again() {
 #[tokio::test]
 async fn a_frozen_redis_is_left_alone_until_it_answers() {
     let redis = Redis::start(&[]).await;
-    let watched = Watched::open(&redis.url()).await;
+    let watched = Opened::open(&redis.url()).await;
     watched.is_used().await;
     redis.freeze();
     watched.comes_back_with_nothing().await;
@@ -140,8 +140,8 @@ async fn a_frozen_redis_is_left_alone_until_it_answers() {
 
 #[tokio::test]
 async fn a_full_redis_still_answers_what_it_has() {
-    let redis = Redis::start(&["--maxmemory-policy", "noeviction"]).await;
-    let watched = Watched::open(&redis.url()).await;
+    let redis = Redis::start(&["maxmemory-policy noeviction"]).await;
+    let watched = Opened::open(&redis.url()).await;
     watched.is_used().await;
     watched.put("a", "1").await;
     redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
@@ -149,7 +149,7 @@ async fn a_full_redis_still_answers_what_it_has() {
     assert_eq!(watched.get("b").await, None);
     assert_eq!(watched.get("a").await.as_deref(), Some("1"));
     // one that connects now does as well
-    let second = Watched::on(watched._db.clone(), &redis.url(), Clock::system()).await;
+    let second = Opened::on(watched._db.clone(), &redis.url(), Clock::system()).await;
     eventually("the other reads", async || {
         second.cache.get(&watched.key("a")).await
     })
@@ -159,7 +159,7 @@ async fn a_full_redis_still_answers_what_it_has() {
 #[tokio::test]
 async fn what_is_no_value_is_a_miss() {
     let redis = Redis::start(&[]).await;
-    let watched = Watched::open(&redis.url()).await;
+    let watched = Opened::open(&redis.url()).await;
     watched.put("a", "1").await;
     watched.is_used().await;
     watched.put("a", "1").await;
@@ -179,17 +179,14 @@ async fn what_is_no_value_is_a_miss() {
 
 #[tokio::test]
 async fn a_wrong_password_costs_nothing_else() {
-    let redis = Redis::start(&["--requirepass", "right"]).await;
+    let redis = Redis::start(&["requirepass right"]).await;
     for login in ["", ":wrong@", "user:right@"] {
         let url = format!("redis://{login}127.0.0.1:{}/", redis.port());
-        let watched = Watched::open(&SecretString::from(url)).await;
+        let watched = Opened::open(&SecretString::from(url)).await;
         watched.comes_back_with_nothing().await;
     }
     let url = format!("redis://:right@127.0.0.1:{}/", redis.port());
-    Watched::open(&SecretString::from(url))
-        .await
-        .is_used()
-        .await;
+    Opened::open(&SecretString::from(url)).await.is_used().await;
 }
 
 #[tokio::test]
@@ -213,7 +210,43 @@ async fn whatever_else_listens_there_is_done_without() {
         }
     });
     let url = SecretString::from(format!("redis://127.0.0.1:{port}/"));
-    Watched::open(&url).await.comes_back_with_nothing().await;
+    Opened::open(&url).await.comes_back_with_nothing().await;
+}
+
+#[tokio::test]
+async fn a_cluster_is_used_and_done_without_when_it_is_down() {
+    let mut cluster = Cluster::start().await;
+    let opened = Opened::open(&cluster.url()).await;
+    opened.is_used().await;
+    // merchants of every node
+    let merchants: Vec<MerchantId> = (0..12)
+        .map(|_| MerchantId::new(&Clock::system(), &Entropy::system()))
+        .collect();
+    for merchant in &merchants {
+        let key = opened.cache.key(*merchant, "test", "a").expect("known");
+        opened.cache.put(&key, b"1", HOUR).await;
+        assert_eq!(opened.cache.get(&key).await.as_deref(), Some(&b"1"[..]));
+    }
+    for node in &mut cluster.nodes {
+        let size: i64 = node.ask(&["DBSIZE"]).await;
+        assert!(size > 0, "nothing on one of the nodes");
+        node.kill();
+    }
+    opened.comes_back_with_nothing().await;
+    for node in &mut cluster.nodes {
+        node.restart().await;
+    }
+    opened.is_used().await;
+}
+
+#[tokio::test]
+async fn the_master_that_a_sentinel_names_is_used_also_after_a_failover() {
+    let mut watched = Watched::start().await;
+    let opened = Opened::open(&watched.url()).await;
+    opened.is_used().await;
+    watched.master.kill();
+    opened.comes_back_with_nothing().await;
+    opened.is_used().await;
 }
 
 #[tokio::test]
@@ -226,7 +259,7 @@ async fn nothing_is_read_or_written_while_the_database_is_not_known() {
     // the watch asks, and then time passes without an answer
     let db = Arc::new(Database::create().await);
     let clock = Clock::manual(Clock::system().now());
-    let watched = Watched::on(db.clone(), &redis.url(), clock).await;
+    let watched = Opened::on(db.clone(), &redis.url(), clock).await;
     watched.is_used().await;
     let key = watched.key("a");
     watched.cache.put(&key, b"1", HOUR).await;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use counterfoil::cache::Cache;
 use counterfoil::clock::{Clock, Entropy};
 use counterfoil::database::DatabaseRole;
 use counterfoil::http::Site;
@@ -24,12 +25,13 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use client::{Answer, Client, sale};
 pub(crate) use database::Database;
 pub(crate) use problem::{check_document, faults_of};
-pub(crate) use redis::Redis;
+pub(crate) use redis::{Cluster, Redis, Watched};
 
 /// The address customers are told, wherever the test's server really listens.
 pub(crate) const PUBLIC_URL: &str = "https://receipts.example";
@@ -85,11 +87,17 @@ pub(crate) struct Running {
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     writes: TaskTracker,
+    _watching: DropGuard,
 }
 
 impl Running {
     /// A server on a free port of this machine.
     pub(crate) async fn start(db: &Database, clock: Clock) -> Self {
+        Self::start_beside(db, clock, None).await
+    }
+
+    /// The same, with a Redis.
+    pub(crate) async fn start_beside(db: &Database, clock: Clock, cache: Option<Cache>) -> Self {
         let pool = db.pool(DatabaseRole::Api);
         let entropy = Entropy::system();
         let writes = TaskTracker::new();
@@ -99,8 +107,15 @@ impl Running {
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
+        let mut intake = Intake::new(pool.clone(), clock.clone(), entropy, writes.clone());
+        let watching = CancellationToken::new();
+        if let Some(cache) = cache {
+            intake = intake.remembering(cache.clone());
+            let (pool, stopped) = (pool.clone(), watching.clone());
+            tokio::spawn(async move { cache.watch(&pool, stopped).await });
+        }
         let sales = Sales {
-            intake: Intake::new(pool.clone(), clock.clone(), entropy, writes.clone()),
+            intake,
             keys: Keys::new(pool.clone(), clock),
             pool,
             site,
@@ -123,6 +138,7 @@ impl Running {
             stop: Some(stop),
             task,
             writes,
+            _watching: watching.drop_guard(),
         }
     }
 

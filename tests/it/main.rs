@@ -24,6 +24,7 @@ mod openapi;
 mod reading;
 mod receipts;
 mod refunds;
+mod remembered;
 mod roles;
 mod schema;
 mod seal;

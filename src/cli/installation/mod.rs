@@ -166,7 +166,13 @@ async fn set_up(
     )
     .await?;
     let shop = shop::open(services.data_dir(), &mut db, &database_url).await?;
-    let config = config(plan, database_url, port(plan, services.data_dir())?);
+    let redis_url = services.redis_url().map(SecretString::from);
+    let config = config(
+        plan,
+        database_url,
+        redis_url,
+        port(plan, services.data_dir())?,
+    );
     let chain_id = registry.chain_id.cast_signed();
     let publishers = vec![Publisher {
         chain: chain.clone(),
@@ -196,7 +202,12 @@ async fn set_up(
 }
 
 /// The engine's configuration; nothing of it comes from the environment.
-fn config(plan: &Plan, database_url: SecretString, port: u16) -> Config {
+fn config(
+    plan: &Plan,
+    database_url: SecretString,
+    redis_url: Option<SecretString>,
+    port: u16,
+) -> Config {
     Config {
         database: DatabaseArgs { database_url },
         http: HttpArgs {
@@ -212,6 +223,7 @@ fn config(plan: &Plan, database_url: SecretString, port: u16) -> Config {
             publisher_key_file: None,
             chain_poll: CHAIN_POLL,
         },
+        redis_url,
         database_connections: 16,
         metrics_listen: loopback(0),
         role: Role::All,

@@ -1,20 +1,25 @@
 //! The flushes: a task a lane, from the push that makes the lane until nothing is left in it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::in_flight::Held;
 use super::queue::{self, BOUNDS, Full, Load, Pushed, Queue};
-use super::{IntakeError, Outcome, Prepared, write};
+use super::remembered::{Lock, Remembered, Standing};
+use super::{Draft, IntakeError, Outcome, Prepared, write};
 use crate::ids::MerchantId;
 use crate::limits;
 use crate::telemetry;
 
 type Answer = Result<Outcome, IntakeError>;
+
+/// How long a sale that another process works on is left alone before it is looked at again.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// A sale on its way into the database, and who is to be told what became of it.
 pub(super) struct Waiting {
@@ -61,6 +66,7 @@ pub(super) struct Flusher {
     queue: Arc<Mutex<Queue<Waiting>>>,
     /// How many flushes, each of another merchant, may be under way: readers need connections too.
     turns: Arc<Semaphore>,
+    remembered: Option<Remembered>,
     tasks: TaskTracker,
 }
 
@@ -71,7 +77,16 @@ impl Flusher {
             pool,
             queue: Arc::new(Mutex::new(Queue::new(BOUNDS))),
             turns: Arc::new(Semaphore::new((connections * 3 / 4).max(1))),
+            remembered: None,
             tasks,
+        }
+    }
+
+    /// With what Redis remembers, asked before each flush.
+    pub(super) fn remembering(self, remembered: Remembered) -> Self {
+        Self {
+            remembered: Some(remembered),
+            ..self
         }
     }
 
@@ -120,7 +135,7 @@ impl Flusher {
     async fn flush(self, merchant: MerchantId, rows: Vec<Waiting>) {
         // never closed
         let _turn = self.turns.acquire().await.ok();
-        let rows = in_time(rows);
+        let (rows, locks) = self.unanswered(merchant, in_time(rows)).await;
         if rows.is_empty() {
             return;
         }
@@ -134,7 +149,9 @@ impl Flusher {
             limits::FLUSH_TIME,
             write::slice(&self.pool, merchant, &prepared),
         );
-        match written.await.unwrap_or(Err(IntakeError::Ended)) {
+        let written = written.await.unwrap_or(Err(IntakeError::Ended));
+        self.remember(locks, &prepared, written.as_deref().ok());
+        match written {
             Ok(answers) => callers
                 .into_iter()
                 .zip(answers)
@@ -143,6 +160,75 @@ impl Flusher {
                 .into_iter()
                 .for_each(|caller| caller.tell(Err(error.clone()))),
         }
+    }
+
+    /// The rows that nobody has answered, as far as Redis knows, and their locks. Those that it has an
+    /// answer for are told it; those that another process works on wait a little, and not in the lane.
+    async fn unanswered(
+        &self,
+        merchant: MerchantId,
+        rows: Vec<Waiting>,
+    ) -> (Vec<Waiting>, Vec<Option<Lock>>) {
+        let Some(remembered) = &self.remembered else {
+            return (rows, Vec::new());
+        };
+        let drafts: Vec<&Draft> = rows.iter().map(|row| &row.prepared.draft).collect();
+        let standings = remembered.begin(merchant, &drafts).await;
+        let (mut free, mut locks) = (Vec::new(), Vec::new());
+        for (row, standing) in rows.into_iter().zip(standings) {
+            match standing {
+                Standing::Free(lock) => {
+                    free.push(row);
+                    locks.push(lock);
+                }
+                Standing::Answered(outcome) => row.tell(Ok(outcome)),
+                Standing::Busy => {
+                    self.tasks.spawn(self.clone().later(merchant, row));
+                }
+            }
+        }
+        (free, locks)
+    }
+
+    /// Puts a row that another process works on into its lane again, for as long as a repeat waits.
+    async fn later(self, merchant: MerchantId, row: Waiting) {
+        sleep(BUSY_PAUSE).await;
+        if row.caller.since.elapsed() >= limits::IN_FLIGHT_WAIT {
+            row.tell(Ok(Outcome::InFlight));
+            return;
+        }
+        let load = row.prepared.load();
+        // a caller whose row finds no place any more learns that there is no answer
+        if let Err(error) = self.push(merchant, vec![(row, load)]) {
+            tracing::debug!(error = %error, "a row that waited for another process");
+        }
+    }
+
+    /// Has what was written remembered, after the commit, and without the callers waiting for it.
+    fn remember(
+        &self,
+        locks: Vec<Option<Lock>>,
+        prepared: &[Prepared],
+        answers: Option<&[Answer]>,
+    ) {
+        let Some(remembered) = &self.remembered else {
+            return;
+        };
+        let answer = |row: usize| answers.and_then(|answers| answers.get(row));
+        let settled: Vec<_> = locks
+            .into_iter()
+            .zip(prepared)
+            .enumerate()
+            .filter_map(|(row, (lock, own))| {
+                Some(remembered.settle(lock?, &own.draft, answer(row)))
+            })
+            .collect();
+        if settled.is_empty() {
+            return;
+        }
+        let remembered = remembered.clone();
+        self.tasks
+            .spawn(async move { remembered.finish(settled).await });
     }
 }
 

@@ -4,6 +4,7 @@ use sqlx::PgPool;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::added::Added;
 use super::{AnswerVersion, IntakeError, Outcome, Prepared, Refusal};
 use crate::http::problem::is_unavailable;
 use crate::ids::MerchantId;
@@ -218,20 +219,14 @@ fn own_sale(
     recorded_at: OffsetDateTime,
     refers_to: Option<Uuid>,
 ) -> StoredSale {
-    let command = &own.draft.command;
-    StoredSale {
-        merchant_id: merchant.0,
+    let added = Added {
         sale_id: own.sale_id.0,
         seq,
-        order_id: command.order_id().as_str().to_owned(),
-        kind: command.kind() as i16,
-        refers_to,
-        customer: command.customer().map(|customer| customer.to_vec()),
-        currency: command.currency().code().to_owned(),
-        amount_minor: command.amount_minor(),
         recorded_at,
+        refers_to,
         details: own.details.clone(),
-        details_hash: own.details_hash.to_vec(),
-        salt: own.salt.to_vec(),
-    }
+        details_hash: own.details_hash,
+        salt: own.salt,
+    };
+    added.to(&own.draft.command, merchant)
 }

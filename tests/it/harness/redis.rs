@@ -1,7 +1,7 @@
-//! A Redis of a test's own, which it may kill, freeze and fill.
+//! Redis of a test's own, alone, as a Cluster or behind a Sentinel, which it may kill, freeze and fill.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use counterfoil::clock::Entropy;
@@ -15,27 +15,44 @@ use super::eventually;
 pub(crate) struct Redis {
     port: u16,
     directory: PathBuf,
-    arguments: Vec<String>,
     process: Child,
 }
 
+/// Three nodes that share the slots of a Cluster.
+pub(crate) struct Cluster {
+    /// In the order of their slots.
+    pub(crate) nodes: Vec<Redis>,
+}
+
+/// A master, its replica, and the Sentinel that promotes it.
+pub(crate) struct Watched {
+    /// Master of the service `shop`, at first.
+    pub(crate) master: Redis,
+    _replica: Redis,
+    sentinel: Redis,
+}
+
 impl Redis {
-    /// With these further settings, as arguments.
+    /// With these further lines in its configuration.
     pub(crate) async fn start(settings: &[&str]) -> Self {
-        Self::start_on(free_port(), settings).await
+        Self::launch(&[&["save \"\"", "appendonly no"], settings].concat()).await
     }
 
-    /// On a certain port.
-    pub(crate) async fn start_on(port: u16, settings: &[&str]) -> Self {
+    async fn launch(settings: &[&str]) -> Self {
         let name = u64::from_le_bytes(Entropy::system().bytes());
         let directory = std::env::temp_dir().join(format!("counterfoil-redis-{name:016x}"));
         std::fs::create_dir(&directory).expect("a directory");
-        let arguments: Vec<String> = settings.iter().map(|&text| text.to_owned()).collect();
-        let process = spawn(port, &directory, &arguments);
+        let port = free_port();
+        let configuration = format!(
+            "bind 127.0.0.1\nport {port}\ndir {}\n{}\n",
+            directory.display(),
+            settings.join("\n")
+        );
+        std::fs::write(directory.join("redis.conf"), configuration).expect("its configuration");
+        let process = spawn(&directory);
         let redis = Self {
             port,
             directory,
-            arguments,
             process,
         };
         redis.is_up().await;
@@ -60,7 +77,7 @@ impl Redis {
 
     /// Starts it again on its port, empty.
     pub(crate) async fn restart(&mut self) {
-        self.process = spawn(self.port, &self.directory, &self.arguments);
+        self.process = spawn(&self.directory);
         self.is_up().await;
     }
 
@@ -122,14 +139,100 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-fn spawn(port: u16, directory: &PathBuf, arguments: &[String]) -> Child {
-    Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
-        .args(["--save", "", "--appendonly", "no"])
-        .args(arguments)
+fn spawn(directory: &Path) -> Child {
+    let mut command = Command::new("redis-server");
+    command.arg("redis.conf");
+    let configuration = std::fs::read_to_string(directory.join("redis.conf"));
+    if configuration.is_ok_and(|text| text.contains("sentinel monitor")) {
+        command.arg("--sentinel");
+    }
+    command
         .current_dir(directory)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("redis-server: tools/setup installs it")
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        let mut nodes = Vec::new();
+        let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
+        let mut buses = Vec::new();
+        for (first, last) in slots {
+            // unless told, a node's bus listens 10,000 ports above it, where there may be none
+            let bus = format!("cluster-port {}", free_port());
+            let settings = ["cluster-enabled yes", "cluster-node-timeout 1000", &bus];
+            let node = Redis::start(&settings).await;
+            node.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", first, last])
+                .await;
+            buses.push(bus.trim_start_matches("cluster-port ").to_owned());
+            nodes.push(node);
+        }
+        for (node, bus) in nodes.iter().zip(&buses).skip(1) {
+            let port = node.port.to_string();
+            nodes[0]
+                .ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &port, bus])
+                .await;
+        }
+        let cluster = Self { nodes };
+        for node in &cluster.nodes {
+            eventually("the Cluster is whole", async || {
+                let info: String = node.ask(&["CLUSTER", "INFO"]).await;
+                let whole = info.contains("cluster_state:ok") && info.contains("cluster_size:3");
+                whole.then_some(())
+            })
+            .await;
+        }
+        cluster
+    }
+
+    /// By two of its nodes.
+    pub(crate) fn url(&self) -> SecretString {
+        let [first, second, ..] = self.nodes.as_slice() else {
+            panic!("three nodes")
+        };
+        SecretString::from(format!(
+            "redis+cluster://127.0.0.1:{},127.0.0.1:{}",
+            first.port, second.port
+        ))
+    }
+}
+
+impl Watched {
+    pub(crate) async fn start() -> Self {
+        let master = Redis::start(&[]).await;
+        let replicaof = format!("replicaof 127.0.0.1 {}", master.port);
+        let replica = Redis::start(&[&replicaof, "repl-diskless-sync-delay 0"]).await;
+        eventually("the replica follows", async || {
+            let info: String = replica.ask(&["INFO", "replication"]).await;
+            info.contains("master_link_status:up").then_some(())
+        })
+        .await;
+        let monitor = format!("sentinel monitor shop 127.0.0.1 {} 1", master.port);
+        let sentinel = Redis::launch(&[
+            &monitor,
+            "sentinel down-after-milliseconds shop 500",
+            "sentinel failover-timeout shop 2000",
+        ])
+        .await;
+        eventually("the Sentinel knows the replica", async || {
+            let known: Vec<redis::Value> = sentinel.ask(&["SENTINEL", "REPLICAS", "shop"]).await;
+            (!known.is_empty()).then_some(())
+        })
+        .await;
+        Self {
+            master,
+            _replica: replica,
+            sentinel,
+        }
+    }
+
+    /// By a Sentinel that is not there, and the one that is.
+    pub(crate) fn url(&self) -> SecretString {
+        SecretString::from(format!(
+            "redis+sentinel://127.0.0.1:1,127.0.0.1:{}/shop",
+            self.sentinel.port
+        ))
+    }
 }
