@@ -14,7 +14,7 @@ select merchant_id, 0, key, leaf, 1, sale_id, recorded_at from filler;
 
 insert into batch (batch_id, root, previous, tree_root, leaf_count, sealed_at, signer, marks_hash, salt,
                    leaves, chains, oldest_recorded_at)
-select f.batch_id, sha256(min(f.leaf)), (select last_root from seal_head), sha256(max(f.leaf)), count(*),
+select f.batch_id, sha256(int8send(f.batch_id)), (select last_root from seal_head), sha256(int8send(-f.batch_id)), count(*),
        clock_timestamp(), decode(repeat('00', 20), 'hex'), sha256(''), sha256(''),
        string_agg(f.leaf, '' order by f.leaf), '{}', min(f.recorded_at)
 from filler f
