@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{Migrate, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgExecutor, PgPool};
+use sqlx::{Connection, PgConnection, PgExecutor, PgPool, Postgres};
 use time::OffsetDateTime;
 
 use crate::limits;
 
 /// The migrations, in their order.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// A connection that was used this short a time ago is taken to be there still.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 /// The group role a connection takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +112,42 @@ pub fn pool(
     Ok(PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
+        // a ping before each use would be a round trip more for every statement
+        .test_before_acquire(false)
+        .before_acquire(|db, meta| {
+            Box::pin(async move {
+                // one that fails is closed, and the next one taken
+                Ok(meta.idle_for < TRUSTED_IDLE || db.ping().await.is_ok())
+            })
+        })
         .connect_lazy_with(options(url, role)?))
+}
+
+/// Whether the connection ended during the statement.
+pub fn was_cut(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        // class 08 connection, 57P operator intervention
+        sqlx::Error::Database(e) => e
+            .code()
+            .is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
+        _ => false,
+    }
+}
+
+/// A connection that answers now. For the second try of what met a cut connection: when Postgres has
+/// restarted, the others of the pool are cut as well.
+///
+/// # Errors
+/// When there is none in time.
+pub async fn acquire_tested(pool: &PgPool) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    loop {
+        let mut db = pool.acquire().await?;
+        if db.ping().await.is_ok() {
+            return Ok(db);
+        }
+        db.close_on_drop();
+    }
 }
 
 /// One connection as the login's own role.

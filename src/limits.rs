@@ -34,6 +34,13 @@ pub const FLUSH_BYTES: usize = 4 * 1024 * 1024;
 /// How long one flush may take, waiting for its merchant's lock and a second try among it.
 pub const FLUSH_TIME: Duration = Duration::from_secs(25);
 
+/// Reads of single sales that go to the database at once; each holds a connection.
+pub const READERS: usize = 2;
+/// Reads of single sales that go in one statement.
+pub const READS_TOGETHER: usize = 32;
+/// How long one of those statements may take, with the connection for it.
+pub const READ_TIME: Duration = Duration::from_secs(10);
+
 /// `Idempotency-Key`, characters.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 /// How long a repeat waits for the first request with its key.

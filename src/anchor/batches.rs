@@ -138,7 +138,7 @@ pub async fn read_batch(
     let mut db = pool.acquire().await?;
     let (manifest, root, state) = store::manifest(&mut db, id).await?.ok_or_else(missing)?;
     let marks = store::marks(&mut db, id).await?;
-    let anchors = sales::store::anchors(&mut db, id).await?;
+    let anchors = sales::filed::anchors(&mut db, id).await?;
     let own = caller.merchant.bytes();
     Ok(Json(BatchAnswer {
         id,

@@ -26,6 +26,7 @@ use crate::http::keys::Keys;
 use crate::limits;
 use crate::sales::Sales;
 use crate::sales::intake::Intake;
+use crate::sales::lookup::Lookup;
 use crate::server::{self, Server};
 use crate::worker::{self, Worker};
 
@@ -237,10 +238,7 @@ fn site(config: &Config, address: SocketAddr) -> Site {
 }
 
 /// What the routes of sales and receipts share.
-///
-/// # Errors
-/// When the database's address is none.
-pub(super) fn sales(
+fn sales(
     database: &SecretString,
     connections: u32,
     site: Site,
@@ -254,6 +252,7 @@ pub(super) fn sales(
             site.entropy.clone(),
             writes,
         ),
+        lookup: Lookup::new(&pool),
         keys: Keys::new(pool.clone(), site.clock.clone()),
         site,
         pool,

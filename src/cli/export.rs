@@ -4,32 +4,21 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{ArgGroup, Args};
 use counterfoil_proofs::hex;
-use counterfoil_proofs::receipt::Receipt;
 use sqlx::PgConnection;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_util::task::TaskTracker;
 
-use super::engine;
 use crate::anchor::store::batches;
-use crate::clock::{Clock, Entropy};
 use crate::config::DatabaseArgs;
 use crate::database;
-use crate::http::Site;
-use crate::ids::MerchantId;
-use crate::sales::Sales;
+use crate::ids::{MerchantId, SaleId};
+use crate::sales::filed::{self, Wanted};
 use crate::sales::receipts::issue;
-use crate::sales::stored::StoredSale;
 
-/// Connections that receipts are read over.
-const CONNECTIONS: u32 = 8;
-/// Rows that are read at once.
-const ROWS: i64 = 500;
+/// Sales that are read at once.
+const ROWS: i64 = 100;
 
 /// Writes what others need to check everything themselves, from the database
 ///
@@ -60,8 +49,7 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     match (args.batch, args.merchant) {
         (Some(batch), _) => export_batch(&mut db, batch, &mut out.writer).await?,
         (None, Some(merchant)) => {
-            let sales = sales(&args.database)?;
-            export_merchant(&mut db, &sales, merchant, &mut out.writer).await?;
+            export_merchant(&mut db, merchant, &mut out.writer).await?;
         }
         (None, None) => bail!("--batch or --merchant is needed"),
     }
@@ -130,7 +118,6 @@ async fn export_batch(
 /// One receipt a line, some rows at a time, so that memory does not grow with the merchant.
 async fn export_merchant(
     db: &mut PgConnection,
-    sales: &Sales,
     merchant: MerchantId,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
@@ -145,72 +132,41 @@ async fn export_merchant(
     let mut after = 0;
     loop {
         let rows = rows_after(db, merchant, after).await?;
-        let Some(last) = rows.last() else {
+        let Some((last, _)) = rows.last() else {
             return Ok(());
         };
-        after = last.seq;
-        for receipt in receipts(sales, rows).await? {
-            writeln!(out, "{}", receipt.to_json())?;
+        after = *last;
+        let wanted: Vec<_> = rows
+            .iter()
+            .map(|(_, id)| (merchant, Wanted::Sale(*id)))
+            .collect();
+        let found = filed::read(&mut *db, &wanted).await?;
+        for ((seq, _), filed) in rows.iter().zip(found) {
+            let filed = filed.with_context(|| format!("sale {seq} is gone"))?;
+            let issued = issue(filed).map_err(|problem| {
+                let why = problem.code.title;
+                anyhow!("sale {seq} of the merchant cannot be shown: {why}")
+            })?;
+            writeln!(out, "{}", issued.receipt.to_json())?;
         }
     }
-}
-
-/// The receipts of these rows in their order; several are issued at once.
-async fn receipts(sales: &Sales, rows: Vec<StoredSale>) -> anyhow::Result<Vec<Receipt>> {
-    let mut tasks = JoinSet::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
-    for row in rows {
-        let (sales, places) = (sales.clone(), places.clone());
-        tasks.spawn(async move {
-            let _place = places.acquire().await?;
-            let issued = issue(&sales, &row).await.map_err(|problem| {
-                anyhow!(
-                    "sale {} of the merchant cannot be shown: {}",
-                    row.seq,
-                    problem.code.title
-                )
-            })?;
-            anyhow::Ok((row.seq, issued.receipt))
-        });
-    }
-    let mut receipts = Vec::with_capacity(tasks.len());
-    while let Some(issued) = tasks.join_next().await {
-        receipts.push(issued??);
-    }
-    receipts.sort_unstable_by_key(|(seq, _)| *seq);
-    Ok(receipts.into_iter().map(|(_, receipt)| receipt).collect())
 }
 
 async fn rows_after(
     db: &mut PgConnection,
     merchant: MerchantId,
     seq: i64,
-) -> Result<Vec<StoredSale>, sqlx::Error> {
-    sqlx::query_as!(
-        StoredSale,
-        "select merchant_id, sale_id, seq, order_id, kind, refers_to, customer, currency, amount_minor,
-                recorded_at, details, details_hash, salt
-         from sale where merchant_id = $1 and seq > $2 order by seq limit $3",
+) -> Result<Vec<(i64, SaleId)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select seq, sale_id from sale where merchant_id = $1 and seq > $2 order by seq limit $3",
         merchant.0,
         seq,
         ROWS,
     )
     .fetch_all(db)
-    .await
-}
-
-/// What receipts are issued from; no address stands in them.
-fn sales(database: &DatabaseArgs) -> anyhow::Result<Sales> {
-    let site = Site {
-        public_url: "".into(),
-        pending_max_age: 0,
-        clock: Clock::system(),
-        entropy: Entropy::system(),
-    };
-    Ok(engine::sales(
-        &database.database_url,
-        CONNECTIONS,
-        site,
-        TaskTracker::new(),
-    )?)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.seq, SaleId(row.sale_id)))
+        .collect())
 }

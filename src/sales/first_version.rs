@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 
 use super::Sales;
 use super::answer::TransactionAnswer;
+use super::filed::Wanted;
 use super::intake::{AnswerVersion, Draft, Slot};
 use super::link_access::missing;
 use super::receipts::issue;
 use super::record::{Answered, judge, respond};
 use super::request::{Money, SaleRequest};
-use super::store;
 use crate::http::auth::{Action, Authenticated};
 use crate::http::body::JsonBytes;
 use crate::http::idempotency::IdempotencyKey;
@@ -185,14 +185,12 @@ pub async fn read_transaction(
 ) -> Result<axum::Json<TransactionView>, Problem> {
     caller.require(Action::ReadNamed)?;
     let id: SaleId = id.parse().map_err(|_| missing())?;
-    let stored = store::by_ids(&mut *sales.pool.acquire().await?, caller.merchant, &[id.0])
-        .await?
-        .pop();
-    let stored = stored
-        .filter(|sale| sale.currency == "INR")
+    let filed = sales.lookup.find(caller.merchant, Wanted::Sale(id)).await?;
+    let filed = filed
+        .filter(|filed| filed.sale.currency == "INR")
         .ok_or_else(missing)?;
-    let issued = issue(&sales, &stored).await?;
-    let transaction = TransactionAnswer::new(&stored, &sales.site.public_url, &issued.state)?;
+    let transaction = TransactionAnswer::new(&filed.sale, &sales.site.public_url, filed.state())?;
+    let issued = issue(filed)?;
     let tx_hash = issued
         .receipt
         .anchors

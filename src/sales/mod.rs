@@ -8,9 +8,11 @@
 pub mod answer;
 pub mod command;
 pub mod details;
+pub mod filed;
 pub mod first_version;
 pub mod intake;
 pub mod link_access;
+pub mod lookup;
 pub mod read;
 pub mod receipts;
 pub mod record;
@@ -25,6 +27,7 @@ use sqlx::PgPool;
 use crate::http::Site;
 use crate::http::keys::Keys;
 use intake::Intake;
+use lookup::Lookup;
 
 /// What the routes of this folder share.
 #[derive(Clone, FromRef)]
@@ -33,6 +36,8 @@ pub struct Sales {
     pub pool: PgPool,
     /// The intake.
     pub intake: Intake,
+    /// Finds single sales.
+    pub lookup: Lookup,
     /// The callers.
     pub keys: Keys,
     /// The installation.

@@ -13,13 +13,14 @@ use counterfoil_proofs::{hex, verify};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::Sales;
-use super::link_access::{Wanted, missing, readable_sale};
-use super::store::{self, AnchorRow};
-use super::stored::{StoredSale, fixed};
+use super::filed::{AnchorRow, Filed, Wanted};
+use super::link_access::{Asker, missing};
+use super::stored::fixed;
 use crate::chain;
-use crate::clock::{rfc3339_ms, unix_ms};
+use crate::clock::unix_ms;
 use crate::http::auth::Authenticated;
 use crate::http::cache::{Keep, conditional};
 use crate::http::codes;
@@ -29,6 +30,7 @@ use crate::ids::{MerchantId, SaleId};
 use crate::telemetry;
 
 /// A receipt and the state of its sale.
+#[derive(Debug)]
 pub struct Issued {
     /// The receipt.
     pub receipt: Receipt,
@@ -37,69 +39,53 @@ pub struct Issued {
 }
 
 impl Issued {
-    fn keep(&self, sales: &Sales) -> Keep {
-        // with no chain there is nothing left to wait for, but a chain may be added
-        let last = self.state == "finalized" && !self.receipt.anchors.is_empty();
-        if last {
-            Keep::Immutable
-        } else {
-            Keep::Seconds(sales.site.pending_max_age)
-        }
+    /// Whether nothing in it changes any more. With no chain there is nothing left to wait for, but a
+    /// chain may be added.
+    fn is_final(&self) -> bool {
+        self.state == "finalized" && !self.receipt.anchors.is_empty()
     }
 }
 
-/// The receipt of a stored sale. Its proof is verified before it leaves.
+/// The receipt of a sale. Its proof is verified before it leaves.
 ///
 /// # Errors
-/// `self_check_failed` when what is stored does not verify; the database's.
-pub async fn issue(sales: &Sales, stored: &StoredSale) -> Result<Issued, Problem> {
+/// `self_check_failed` when what is stored does not verify.
+pub fn issue(filed: Filed) -> Result<Issued, Problem> {
+    let state = filed.state().to_owned();
+    let Filed { sale: stored, seal } = filed;
+    let broken = |what: &str| self_check(SaleId(stored.sale_id), what);
     let sale = stored
         .to_sale()
-        .map_err(|error| self_check(stored, &error.to_string()))?;
-    let details = String::from_utf8(stored.details.clone()).ok();
+        .map_err(|error| broken(&error.to_string()))?;
     let mut receipt = Receipt {
         version: Version::V1,
         sale,
-        details,
+        details: None,
         proof: Vec::new(),
         batch: None,
         anchors: Vec::new(),
     };
-    let mut db = sales.pool.acquire().await?;
-    let id = SaleId(stored.sale_id);
-    let Some(seal) = store::seal(&mut db, MerchantId(stored.merchant_id), id).await? else {
-        return Ok(Issued {
-            receipt,
-            state: "pending".to_owned(),
+    if let Some(seal) = seal {
+        let leaf = receipt.sale.leaf();
+        let root = fixed(&seal.root).ok_or_else(|| broken("the root"))?;
+        receipt.proof = verify::siblings(&seal.proof).map_err(|_| broken("the proof's length"))?;
+        if seal.leaf != leaf || verify::inclusion(&leaf, &receipt.proof, &root).is_err() {
+            return Err(broken("the proof"));
+        }
+        receipt.batch = Some(BatchRef {
+            id: u64::try_from(seal.batch_id).map_err(|_| broken("the batch"))?,
+            root,
+            sealed_at: timestamp(seal.sealed_at).ok_or_else(|| broken("sealed_at"))?,
         });
-    };
-    let anchors = store::anchors(&mut db, seal.batch_id).await?;
-    drop(db);
-
-    let leaf = receipt.sale.leaf();
-    let broken = |what: &str| self_check(stored, what);
-    let root = fixed(&seal.root).ok_or_else(|| broken("the root"))?;
-    receipt.proof = verify::siblings(&seal.proof).map_err(|_| broken("the proof's length"))?;
-    if seal.leaf != leaf || verify::inclusion(&leaf, &receipt.proof, &root).is_err() {
-        return Err(broken("the proof"));
+        receipt.anchors = seal.anchors.iter().filter_map(anchor).collect();
     }
-    let sealed_at = timestamp(seal.sealed_at).ok_or_else(|| broken("sealed_at"))?;
-    let id = u64::try_from(seal.batch_id).map_err(|_| broken("the batch"))?;
-    receipt.batch = Some(BatchRef {
-        id,
-        root,
-        sealed_at,
-    });
-    receipt.anchors = anchors.iter().filter_map(anchor).collect();
-    Ok(Issued {
-        receipt,
-        state: seal.state,
-    })
+    receipt.details = String::from_utf8(stored.details).ok();
+    Ok(Issued { receipt, state })
 }
 
-fn self_check(stored: &StoredSale, what: &str) -> Problem {
+fn self_check(sale: SaleId, what: &str) -> Problem {
     metrics::counter!(telemetry::SELF_CHECK_FAILURES, "check" => "proof").increment(1);
-    tracing::error!(sale_id = %SaleId(stored.sale_id), what, "a stored proof does not verify; it is not served");
+    tracing::error!(sale_id = %sale, what, "a stored proof does not verify; it is not served");
     Problem::new(
         &codes::SELF_CHECK_FAILED,
         "the stored proof does not verify",
@@ -164,10 +150,33 @@ pub struct ProofAnswer {
     pub proof: Vec<String>,
     /// The batch: its number, its root, when it was sealed; null until sealed.
     #[schema(value_type = Option<Object>)]
-    pub batch: Option<serde_json::Value>,
+    pub batch: Option<BatchRef>,
     /// Where the batch is anchored, or will be.
     #[schema(value_type = Vec<Object>)]
-    pub anchors: serde_json::Value,
+    pub anchors: Vec<Anchor>,
+}
+
+impl ProofAnswer {
+    fn new(issued: Issued) -> Self {
+        let Issued { receipt, state } = issued;
+        let recorded_at = Timestamp::from_millis(receipt.sale.recorded_at);
+        Self {
+            merchant_id: MerchantId(Uuid::from_bytes(receipt.sale.merchant)),
+            sale_id: SaleId(Uuid::from_bytes(receipt.sale.sale)),
+            order_id: receipt.sale.order_id.as_str().to_owned(),
+            state,
+            recorded_at: recorded_at.map_or_else(String::new, |time| time.to_string()),
+            sealed_at: receipt.batch.map(|batch| batch.sealed_at.to_string()),
+            leaf: hex::encode(&receipt.sale.leaf()),
+            proof: receipt
+                .proof
+                .iter()
+                .map(|sibling| hex::encode(sibling))
+                .collect(),
+            batch: receipt.batch,
+            anchors: receipt.anchors,
+        }
+    }
 }
 
 /// Read the proof of an order
@@ -195,41 +204,10 @@ pub async fn read_proof(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let asker = Asker::of(caller.as_ref(), params)?;
     let order_id = OrderId::parse(&order_id).map_err(|_| missing())?;
-    let stored = readable_sale(&sales, caller, params, Wanted::Order(order_id)).await?;
-    let issued = issue(&sales, &stored).await?;
-    let receipt: serde_json::Value =
-        serde_json::from_str(&issued.receipt.to_json()).unwrap_or_default();
-    let answer = ProofAnswer {
-        merchant_id: MerchantId(stored.merchant_id),
-        sale_id: SaleId(stored.sale_id),
-        order_id: stored.order_id.clone(),
-        state: issued.state.clone(),
-        recorded_at: rfc3339_ms(stored.recorded_at),
-        sealed_at: issued
-            .receipt
-            .batch
-            .map(|batch| batch.sealed_at.to_string()),
-        leaf: hex::encode(&issued.receipt.sale.leaf()),
-        proof: issued
-            .receipt
-            .proof
-            .iter()
-            .map(|sibling| hex::encode(sibling))
-            .collect(),
-        batch: receipt.get("batch").cloned(),
-        anchors: receipt
-            .get("anchors")
-            .cloned()
-            .unwrap_or_else(|| serde_json::json!([])),
-    };
-    let body = serde_json::to_string(&answer).unwrap_or_default();
-    Ok(conditional(
-        &headers,
-        "application/json",
-        body,
-        issued.keep(&sales),
-    ))
+    let wanted = Wanted::Order(order_id.as_str().to_owned());
+    answer(&sales, &asker, wanted, Form::Proof, &headers).await
 }
 
 /// Read a receipt
@@ -255,13 +233,54 @@ pub async fn read_receipt(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let id: SaleId = sale_id.parse().map_err(|_| missing())?;
-    let stored = readable_sale(&sales, caller, params, Wanted::Sale(id)).await?;
-    let issued = issue(&sales, &stored).await?;
-    Ok(conditional(
-        &headers,
-        MEDIA_TYPE,
-        issued.receipt.to_json(),
-        issued.keep(&sales),
-    ))
+    let asker = Asker::of(caller.as_ref(), params)?;
+    let id = sale_id.parse().map_err(|_| missing())?;
+    answer(&sales, &asker, Wanted::Sale(id), Form::Receipt, &headers).await
+}
+
+/// What of a sale is shown.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    /// Where it stands, and its proof.
+    Proof,
+    /// The whole file.
+    Receipt,
+}
+
+impl Form {
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Proof => "application/json",
+            Self::Receipt => MEDIA_TYPE,
+        }
+    }
+
+    fn write(self, issued: Issued) -> String {
+        match self {
+            // strings and integers: nothing in it can fail to be written
+            Self::Proof => serde_json::to_string(&ProofAnswer::new(issued)).unwrap_or_default(),
+            Self::Receipt => issued.receipt.to_json(),
+        }
+    }
+}
+
+async fn answer(
+    sales: &Sales,
+    asker: &Asker,
+    wanted: Wanted,
+    form: Form,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let filed = sales.lookup.find(asker.merchant, wanted).await?;
+    let filed = filed
+        .filter(|filed| asker.may_read(&filed.sale))
+        .ok_or_else(missing)?;
+    let issued = issue(filed)?;
+    let keep = if issued.is_final() {
+        Keep::Immutable
+    } else {
+        Keep::Seconds(sales.site.pending_max_age)
+    };
+    let body = form.write(issued);
+    Ok(conditional(headers, form.media_type(), body, keep))
 }

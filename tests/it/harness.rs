@@ -19,6 +19,7 @@ use counterfoil::http::keys::{self, Keys, NewKey};
 use counterfoil::ids::MerchantId;
 use counterfoil::sales::Sales;
 use counterfoil::sales::intake::Intake;
+use counterfoil::sales::lookup::Lookup;
 use counterfoil::server::{self, Server};
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
@@ -116,6 +117,7 @@ impl Running {
         }
         let sales = Sales {
             intake,
+            lookup: Lookup::new(&pool),
             keys: Keys::new(pool.clone(), clock),
             pool,
             site,

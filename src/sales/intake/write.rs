@@ -1,11 +1,12 @@
 //! The call of `record_sales`, and what its outcomes mean.
 
-use sqlx::PgPool;
+use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::added::Added;
 use super::{AnswerVersion, IntakeError, Outcome, Prepared, Refusal};
+use crate::database;
 use crate::http::problem::is_unavailable;
 use crate::ids::MerchantId;
 use crate::sales::command::Reference;
@@ -23,7 +24,8 @@ pub(super) async fn slice(
     let rows = match call(pool, merchant, prepared).await {
         Err(error) if was_cut_off(&error) => {
             tracing::warn!(error = %error, "recording is tried once more");
-            call(pool, merchant, prepared).await?
+            let mut db = database::acquire_tested(pool).await?;
+            call(&mut *db, merchant, prepared).await?
         }
         Err(error) if prepared.len() > 1 => {
             tracing::error!(error = %error, rows = prepared.len(), "record_sales raised; recording one by one");
@@ -103,7 +105,7 @@ struct Row {
 }
 
 async fn call(
-    pool: &PgPool,
+    db: impl PgExecutor<'_>,
     merchant: MerchantId,
     prepared: &[Prepared],
 ) -> Result<Vec<Row>, sqlx::Error> {
@@ -151,7 +153,7 @@ async fn call(
         &column(prepared, |p| p.details_hash.as_slice()) as &[&[u8]],
         &column(prepared, |p| p.salt.as_slice()) as &[&[u8]],
     )
-    .fetch_all(pool)
+    .fetch_all(db)
     .await
 }
 
