@@ -2,8 +2,8 @@
 //! test can set both.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -44,6 +44,16 @@ impl Clock {
             None => unix_ms(OffsetDateTime::now_utc()),
         };
         from_unix_ms(ms)
+    }
+
+    /// Time since some moment, which only goes forward whatever is done to the machine's clock: for
+    /// measuring how long ago something was.
+    pub fn elapsed(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            Some(ms) => Duration::from_millis(ms.load(Ordering::SeqCst).try_into().unwrap_or(0)),
+            None => START.elapsed(),
+        }
     }
 }
 

@@ -74,6 +74,16 @@ pub struct HttpArgs {
     /// Origins whose pages may call the interface, separated by commas
     #[arg(long, env = "COUNTERFOIL_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Vec<String>,
+    /// Requests a second that one key may send to this process; a second's worth may come at once; 0 for
+    /// any number
+    #[arg(long, env = "COUNTERFOIL_RATE_LIMIT", default_value_t = limits::KEY_REQUESTS)]
+    pub rate_limit: u32,
+    /// Requests a second without a valid key that one address may send to this process; 0 for any number
+    #[arg(long, env = "COUNTERFOIL_ADDRESS_RATE_LIMIT", default_value_t = limits::ADDRESS_REQUESTS)]
+    pub address_rate_limit: u32,
+    /// Proxies whose X-Forwarded-For names the caller's address, such as 10.0.0.0/8, separated by commas
+    #[arg(long, env = "COUNTERFOIL_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<String>,
     /// Serve the first version's endpoints, POST /transactions/record and GET /transactions/{id}
     #[arg(long, env = "COUNTERFOIL_FIRST_VERSION")]
     pub first_version: bool,

@@ -12,6 +12,8 @@ pub const BODY_DRAINED_BYTES: usize = 16 * 1024 * 1024;
 pub const BATCH_ITEMS: usize = 500;
 /// Time a request may take.
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+/// A request that takes this long is logged although it succeeded.
+pub const SLOW_REQUEST: Duration = Duration::from_secs(1);
 /// How long a connection may take to send the head of its next request.
 pub const HEAD_TIME: Duration = Duration::from_secs(30);
 /// Connections held open by one listener.
@@ -40,6 +42,12 @@ pub const READERS: usize = 2;
 pub const READS_TOGETHER: usize = 32;
 /// How long one of those statements may take, with the connection for it.
 pub const READ_TIME: Duration = Duration::from_secs(10);
+
+/// Requests a second of one key unless configured: far above a shop's rush hour, and far below what one
+/// process can do.
+pub const KEY_REQUESTS: u32 = 5_000;
+/// Requests a second without a valid key from one address unless configured.
+pub const ADDRESS_REQUESTS: u32 = 500;
 
 /// `Idempotency-Key`, characters.
 pub const IDEMPOTENCY_KEY_CHARS: usize = 255;

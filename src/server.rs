@@ -7,10 +7,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use axum::routing::get;
 use axum::{Router, middleware};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -25,7 +27,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::anchor::batches;
+use crate::http::address::Peer;
 use crate::http::problem::Problem;
+use crate::http::rate::{self, Gate, Rates};
 use crate::http::{codes, health, layers, pages};
 use crate::limits;
 use crate::sales::{Sales, first_version, read, receipts, record, well_known};
@@ -39,10 +43,12 @@ pub struct Server {
     pub first_version: bool,
     /// Origins whose pages may call.
     pub cors_origins: Vec<HeaderValue>,
+    /// How many requests are taken.
+    pub rates: Rates,
 }
 
-/// Every route, with its description.
-fn routes(first_version: bool) -> OpenApiRouter<Sales> {
+/// The routes that are behind the gate, with their description.
+fn gated(first_version: bool) -> OpenApiRouter<Sales> {
     let mut routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(record::record_sale, read::list_sales))
         .routes(routes!(record::batch::record_batch))
@@ -51,27 +57,41 @@ fn routes(first_version: bool) -> OpenApiRouter<Sales> {
         .routes(routes!(receipts::read_receipt))
         .routes(routes!(batches::list_batches))
         .routes(routes!(batches::read_batch))
-        .routes(routes!(well_known::trust))
-        .routes(routes!(health::livez))
-        .routes(routes!(health::readyz));
+        .routes(routes!(well_known::trust));
     if first_version {
         routes = routes
             .routes(routes!(first_version::record_transaction))
             .routes(routes!(first_version::read_transaction));
     }
+    description::limited(routes.get_openapi_mut());
     routes
+}
+
+/// The routes that anybody may ask at any rate: whoever watches over the process is never refused.
+fn open() -> OpenApiRouter<Sales> {
+    OpenApiRouter::new()
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
 }
 
 /// The API's description, with the first version's endpoints in it.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    description::complete(routes(true).split_for_parts().1)
+    description::complete(gated(true).merge(open()).split_for_parts().1)
 }
 
 /// The routes within their layers; the outermost comes last.
 pub fn router(server: Server) -> Router {
     let entropy = server.sales.site.entropy.clone();
     let places = Arc::new(Semaphore::new(limits::CONCURRENT_REQUESTS));
-    let (routes, openapi) = routes(server.first_version).split_for_parts();
+    let gate = Gate::new(
+        server.rates,
+        server.sales.keys.clone(),
+        &server.sales.site.clock,
+    );
+    let (routes, openapi) = gated(server.first_version)
+        .layer(middleware::from_fn_with_state(gate, rate::limit))
+        .merge(open())
+        .split_for_parts();
     let router = routes
         .with_state(server.sales)
         .merge(pages::routes(description::complete(openapi)))
@@ -134,11 +154,15 @@ pub async fn serve(
     let open = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             taken = take(&listener, &places) => taken,
             () = &mut shutdown => break,
         };
-        let service = TowerToHyperService::new(router.clone());
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.call(request)
+        });
         let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -155,15 +179,15 @@ pub async fn serve(
 async fn take(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+) -> (TcpStream, Peer, Option<OwnedSemaphorePermit>) {
     // never closed, so there is always a place in the end
     let place = places.clone().acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // answers are small and wanted at once
                 let _ = stream.set_nodelay(true);
-                return (stream, place);
+                return (stream, Peer(peer.ip()), place);
             }
             Err(error) => {
                 tracing::warn!(error = %error, "no connection can be taken");

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +20,11 @@ use tokio_util::task::TaskTracker;
 use crate::anchor::startup::Publisher;
 use crate::cache::Cache;
 use crate::clock::{Clock, Entropy};
-use crate::config::{Config, Role};
+use crate::config::{Config, HttpArgs, Role};
 use crate::database::{self, DatabaseError, DatabaseRole};
 use crate::http::Site;
 use crate::http::keys::Keys;
+use crate::http::rate::Rates;
 use crate::limits;
 use crate::sales::Sales;
 use crate::sales::intake::Intake;
@@ -207,6 +209,7 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
         sales,
         first_version: config.http.first_version,
         cors_origins,
+        rates: rates(&config.http)?,
     };
     Ok(Api {
         listener,
@@ -256,6 +259,23 @@ fn sales(
         keys: Keys::new(pool.clone(), site.clock.clone()),
         site,
         pool,
+    })
+}
+
+fn rates(http: &HttpArgs) -> anyhow::Result<Rates> {
+    let network = |text: &String| {
+        let text = text.trim();
+        text.parse()
+            .with_context(|| format!("--trusted-proxies has {text:?}"))
+    };
+    Ok(Rates {
+        of_key: NonZeroU32::new(http.rate_limit),
+        of_address: NonZeroU32::new(http.address_rate_limit),
+        trusted_proxies: http
+            .trusted_proxies
+            .iter()
+            .map(network)
+            .collect::<anyhow::Result<_>>()?,
     })
 }
 

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts, OptionalFromRequestParts};
-use axum::http::header;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use secrecy::SecretString;
 
 use super::codes;
-use super::keys::Keys;
 use super::problem::Problem;
 use crate::ids::{KeyId, MerchantId};
 
@@ -86,37 +85,52 @@ impl Caller {
     }
 }
 
-async fn caller(parts: &Parts, keys: &Keys) -> Result<Option<Arc<Caller>>, Problem> {
-    let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
+/// What is known of a request's key before its handler runs: whose it is, that there is none, or why it
+/// is not taken.
+#[derive(Clone)]
+pub(super) struct Verdict(pub(super) Result<Option<Arc<Caller>>, Problem>);
+
+impl Verdict {
+    /// The holder of a valid key.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        self.0.as_ref().ok()?.as_deref()
+    }
+}
+
+/// The key that a request carries.
+///
+/// # Errors
+/// 401 for what is no key.
+pub(super) fn token(headers: &HeaderMap) -> Result<Option<SecretString>, Problem> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     let only_one = values.next().is_none();
-    let denied = || {
-        Problem::new(
-            &codes::UNAUTHENTICATED,
-            "the key is unknown, expired or revoked",
-        )
-    };
-    let token = value
+    value
         .to_str()
         .ok()
         .filter(|_| only_one)
         .and_then(|text| text.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| SecretString::from(token.trim()))
-        .ok_or_else(denied)?;
-    match keys.check(&token).await {
-        Ok(Some(caller)) => {
-            tracing::Span::current().record("key", tracing::field::display(caller.key));
-            Ok(Some(caller))
-        }
-        Ok(None) => Err(denied()),
-        Err(error) => {
-            tracing::warn!(error = %error, "a key could not be checked");
+        .map(|(_, token)| Some(SecretString::from(token.trim())))
+        .ok_or_else(denied)
+}
+
+/// 401 for a key that is not valid.
+pub(super) fn denied() -> Problem {
+    let detail = "the key is unknown, expired or revoked";
+    Problem::new(&codes::UNAUTHENTICATED, detail)
+}
+
+fn caller(parts: &Parts) -> Result<Option<Arc<Caller>>, Problem> {
+    match parts.extensions.get::<Verdict>() {
+        Some(Verdict(verdict)) => verdict.clone(),
+        None => {
+            tracing::error!("a route that needs a caller stands outside the gate");
             Err(Problem::new(
-                &codes::DATABASE_UNAVAILABLE,
-                "the key could not be checked; try again",
+                &codes::INTERNAL,
+                "the request could not be completed",
             ))
         }
     }
@@ -125,34 +139,23 @@ async fn caller(parts: &Parts, keys: &Keys) -> Result<Option<Arc<Caller>>, Probl
 /// The caller of a route that needs one.
 pub struct Authenticated(pub Arc<Caller>);
 
-impl<S> FromRequestParts<S> for Authenticated
-where
-    Keys: FromRef<S>,
-    S: Send + Sync,
-{
+impl<S: Send + Sync> FromRequestParts<S> for Authenticated {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        caller(parts, &Keys::from_ref(state))
-            .await?
-            .map(Self)
-            .ok_or_else(|| {
-                Problem::new(
-                    &codes::UNAUTHENTICATED,
-                    "send Authorization: Bearer and an API key",
-                )
-            })
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        caller(parts)?.map(Self).ok_or_else(|| {
+            Problem::new(
+                &codes::UNAUTHENTICATED,
+                "send Authorization: Bearer and an API key",
+            )
+        })
     }
 }
 
-impl<S> OptionalFromRequestParts<S> for Authenticated
-where
-    Keys: FromRef<S>,
-    S: Send + Sync,
-{
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Authenticated {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Option<Self>, Problem> {
-        Ok(caller(parts, &Keys::from_ref(state)).await?.map(Self))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Problem> {
+        Ok(caller(parts)?.map(Self))
     }
 }

@@ -141,6 +141,9 @@ codes! {
         "Lines, payments, metadata and the rest have at most 2 MiB as they are hashed; a receipt could not be read otherwise. Record a very long invoice in parts."
     TOO_MANY_ITEMS "too_many_items" UNPROCESSABLE_ENTITY NEVER "The batch has too many items"
         "1 to 500 items."
+    // 429
+    RATE_LIMITED "rate_limited" TOO_MANY_REQUESTS LATER "Too many requests a second"
+        "Nothing was done. Wait as Retry-After says and send it again; RateLimit-Policy names the limit, and RateLimit what is left of it. Many sales go in one POST /v1/sales:batch."
     // 5xx: ours
     INTERNAL "internal" INTERNAL_SERVER_ERROR LATER "Something went wrong on our side"
         "It was logged under the request id. The request may be sent again with the same key."

@@ -8,12 +8,14 @@ use counterfoil_proofs::base32;
 use moka::future::Cache;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
 use super::auth::{Caller, Role};
+use super::problem::Problem;
 use crate::clock::{Clock, Entropy};
+use crate::database;
 use crate::ids::{KeyId, MerchantId};
 use crate::limits;
 
@@ -154,24 +156,45 @@ impl Keys {
         Self { pool, clock, seen }
     }
 
-    /// Whom a key belongs to; none for a key that is not valid now.
+    /// Whom a key belongs to; none for one that is not valid now. `may_look_up` is asked before the
+    /// database is.
     ///
     /// # Errors
-    /// The database's.
+    /// What `may_look_up` says; the database's.
     pub async fn check(
         &self,
         token: &SecretString,
-    ) -> Result<Option<Arc<Caller>>, Arc<sqlx::Error>> {
+        may_look_up: impl FnOnce() -> Result<(), Problem>,
+    ) -> Result<Option<Arc<Caller>>, Problem> {
         let Some(parts) = parse(token.expose_secret()) else {
             return Ok(None);
         };
         let slot = Sha256::digest(token.expose_secret().as_bytes()).into();
-        self.seen
-            .try_get_with(slot, async { self.look_up(parts).await })
-            .await
+        let look_up = async {
+            may_look_up()?;
+            let caller = self.look_up(parts).await;
+            caller.map_err(Problem::from)
+        };
+        let caller = self.seen.try_get_with(slot, look_up).await;
+        caller.map_err(|problem| Problem::clone(&problem))
     }
 
+    /// Once more when the connection was cut: nobody's key is wrong because Postgres restarted.
     async fn look_up(&self, parts: Parts) -> Result<Option<Arc<Caller>>, sqlx::Error> {
+        match self.read(&self.pool, &parts).await {
+            Err(error) if database::was_cut(&error) => {
+                let mut db = database::acquire_tested(&self.pool).await?;
+                self.read(&mut *db, &parts).await
+            }
+            read => read,
+        }
+    }
+
+    async fn read(
+        &self,
+        db: impl PgExecutor<'_>,
+        parts: &Parts,
+    ) -> Result<Option<Arc<Caller>>, sqlx::Error> {
         let merchant = MerchantId(uuid::Uuid::from_bytes(parts.merchant));
         let id = KeyId(uuid::Uuid::from_bytes(parts.key));
         let row = sqlx::query!(
@@ -181,7 +204,7 @@ impl Keys {
             merchant.0,
             id.0,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(db)
         .await?;
         Ok(row.and_then(|row| {
             let right = bool::from(row.secret_hash.as_slice().ct_eq(&hash(&parts.secret)));

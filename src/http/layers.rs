@@ -15,6 +15,7 @@ use tracing::field::Empty;
 use super::codes;
 use super::problem::Problem;
 use crate::clock::Entropy;
+use crate::ids::KeyId;
 use crate::limits;
 use crate::telemetry;
 
@@ -25,7 +26,8 @@ pub const REQUEST_ID: &str = "x-request-id";
 #[derive(Debug, Clone)]
 pub struct RequestId(pub Arc<str>);
 
-/// Names the request, runs it, writes its error as a document, logs and measures it.
+/// Names the request, runs it, writes its error as a document, and measures it. What failed or was slow is
+/// logged, the rest for those who ask for it.
 pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next: Next) -> Response {
     let id = RequestId(request_id(request.headers(), &entropy));
     request.extensions_mut().insert(id.clone());
@@ -36,7 +38,7 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
     let span = tracing::info_span!(
-        "request", request_id = %id.0, method = known(&method), route = path, traceparent = Empty, key = Empty
+        "request", request_id = %id.0, method = known(&method), route = path, traceparent = Empty
     );
     let trace = request.headers().get("traceparent");
     let trace = trace.and_then(|value| value.to_str().ok());
@@ -46,13 +48,20 @@ pub async fn observe(State(entropy): State<Entropy>, mut request: Request, next:
 
     let start = Instant::now();
     let answer = next.run(request).instrument(span.clone()).await;
+    let key = answer.extensions().get::<KeyId>().copied();
     let mut response = render(answer, &id.0);
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
 
     let (status, elapsed) = (response.status().as_u16(), start.elapsed());
-    span.in_scope(|| tracing::info!(status, ms = elapsed.as_millis(), "answered"));
+    let (ms, key) = (elapsed.as_millis(), key.map(tracing::field::display));
+    // a line for every request would cost the intake more than the request itself
+    if status >= 400 || elapsed >= limits::SLOW_REQUEST {
+        span.in_scope(|| tracing::info!(status, ms, key, "answered"));
+    } else {
+        span.in_scope(|| tracing::debug!(status, ms, key, "answered"));
+    }
     let labels = [
         ("route", path),
         ("method", known(&method).to_owned()),
@@ -100,7 +109,10 @@ fn request_id(headers: &HeaderMap, entropy: &Entropy) -> Arc<str> {
 
 fn render(response: Response, id: &str) -> Response {
     if let Some(problem) = response.extensions().get::<Problem>() {
-        return problem.render(id);
+        let mut rendered = problem.render(id);
+        // what the layers between have added
+        rendered.headers_mut().extend(response.headers().clone());
+        return rendered;
     }
     let is_page = response
         .headers()

@@ -1,6 +1,7 @@
 //! What every route uses: errors as problem documents, authentication, bodies, idempotency keys,
 //! conditional answers, paging and request ids.
 
+pub mod address;
 pub mod auth;
 pub mod body;
 pub mod cache;
@@ -13,6 +14,7 @@ pub mod object;
 pub mod pages;
 pub mod paging;
 pub mod problem;
+pub mod rate;
 
 use std::sync::Arc;
 

@@ -2,7 +2,9 @@
 
 use axum::http::StatusCode;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{self, PathItem, RefOr};
+use utoipa::openapi::{
+    self, ContentBuilder, HeaderBuilder, Object, PathItem, Ref, RefOr, ResponseBuilder, Type,
+};
 use utoipa::{Modify, OpenApi};
 
 #[derive(OpenApi)]
@@ -55,6 +57,35 @@ pub(super) fn complete(mut openapi: openapi::OpenApi) -> openapi::OpenApi {
         }
     }
     openapi
+}
+
+/// Adds what the gate answers to every operation.
+pub(super) fn limited(openapi: &mut openapi::OpenApi) {
+    let header = |text: &str| {
+        HeaderBuilder::new()
+            .schema(Some(Object::with_type(Type::String)))
+            .description(Some(text))
+            .build()
+    };
+    let problem = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Problem")))
+        .build();
+    let refused = ResponseBuilder::new()
+        .content("application/problem+json", problem)
+        .header("Retry-After", header("seconds"))
+        .header(
+            "RateLimit-Policy",
+            header("the limit: q requests in w seconds"),
+        )
+        .header(
+            "RateLimit",
+            header("what is left of it: r requests, whole again in t seconds"),
+        )
+        .build();
+    for operation in openapi.paths.paths.values_mut().flat_map(operations) {
+        let responses = &mut operation.responses.responses;
+        responses.insert("429".to_owned(), RefOr::T(refused.clone()));
+    }
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut openapi::path::Operation> {

@@ -16,6 +16,7 @@ use counterfoil::database::DatabaseRole;
 use counterfoil::http::Site;
 use counterfoil::http::auth::Role;
 use counterfoil::http::keys::{self, Keys, NewKey};
+use counterfoil::http::rate::Rates;
 use counterfoil::ids::MerchantId;
 use counterfoil::sales::Sales;
 use counterfoil::sales::intake::Intake;
@@ -92,13 +93,22 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// A server on a free port of this machine.
+    /// A server on a free port of this machine, which takes any number of requests.
     pub(crate) async fn start(db: &Database, clock: Clock) -> Self {
-        Self::start_beside(db, clock, None).await
+        Self::with(db, clock, None, Rates::default()).await
     }
 
     /// The same, with a Redis.
     pub(crate) async fn start_beside(db: &Database, clock: Clock, cache: Option<Cache>) -> Self {
+        Self::with(db, clock, cache, Rates::default()).await
+    }
+
+    /// One that takes so many.
+    pub(crate) async fn limited(db: &Database, clock: Clock, rates: Rates) -> Self {
+        Self::with(db, clock, None, rates).await
+    }
+
+    async fn with(db: &Database, clock: Clock, cache: Option<Cache>, rates: Rates) -> Self {
         let pool = db.pool(DatabaseRole::Api);
         let entropy = Entropy::system();
         let writes = TaskTracker::new();
@@ -127,6 +137,7 @@ impl Running {
             sales,
             first_version: true,
             cors_origins,
+            rates,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));

@@ -21,6 +21,7 @@ mod hostile;
 mod idempotency;
 mod mutations;
 mod openapi;
+mod rates;
 mod reading;
 mod receipts;
 mod refunds;

@@ -214,6 +214,10 @@ fn config(
             listen: loopback(port),
             public_url: None,
             cors_origins: Vec::new(),
+            // whoever runs it is its only caller
+            rate_limit: 0,
+            address_rate_limit: 0,
+            trusted_proxies: Vec::new(),
             first_version: true,
         },
         chain: ChainArgs {
