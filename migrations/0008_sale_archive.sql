@@ -61,6 +61,9 @@ create table archived_sale (
     constraint archived_sale_place check (position >= 0 and length >= 1)
 );
 
+-- a merchant's sales in their order, wherever they are
+create index archived_sale_seq_order on archived_sale (merchant_id, seq);
+
 -- Every sale there ever was, with what decides about replays and refunds of it.
 create view recorded_sale as
 select merchant_id, sale_id, seq, kind, currency, amount_minor, fingerprint from sale

@@ -37,6 +37,14 @@ pub struct DatabaseArgs {
     pub database_url: SecretString,
 }
 
+/// Where archived months are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ArchiveArgs {
+    /// The directory of the archives; it is needed where months were archived
+    #[arg(long, env = "COUNTERFOIL_ARCHIVE_DIR")]
+    pub archive_dir: Option<PathBuf>,
+}
+
 /// Which registry on which chain, and through which RPC.
 #[derive(Debug, Clone, Args)]
 pub struct ChainArgs {
@@ -95,6 +103,9 @@ pub struct Config {
     #[command(flatten)]
     #[expect(missing_docs, reason = "described on the struct")]
     pub database: DatabaseArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
+    pub archives: ArchiveArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "described on the struct")]
     pub http: HttpArgs,

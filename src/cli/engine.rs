@@ -27,6 +27,7 @@ use crate::http::keys::Keys;
 use crate::http::rate::Rates;
 use crate::limits;
 use crate::sales::Sales;
+use crate::sales::archive::Archive;
 use crate::sales::intake::Intake;
 use crate::sales::lookup::Lookup;
 use crate::server::{self, Server};
@@ -197,6 +198,7 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
     let mut sales = sales(
         &config.database.database_url,
         config.database_connections,
+        Archive::new(config.archives.archive_dir.clone()),
         site(config, address),
         writes.clone(),
     )?;
@@ -244,6 +246,7 @@ fn site(config: &Config, address: SocketAddr) -> Site {
 fn sales(
     database: &SecretString,
     connections: u32,
+    archive: Archive,
     site: Site,
     writes: TaskTracker,
 ) -> Result<Sales, DatabaseError> {
@@ -251,11 +254,12 @@ fn sales(
     Ok(Sales {
         intake: Intake::new(
             pool.clone(),
+            archive.clone(),
             site.clock.clone(),
             site.entropy.clone(),
             writes,
         ),
-        lookup: Lookup::new(&pool),
+        lookup: Lookup::new(&pool, &archive),
         keys: Keys::new(pool.clone(), site.clock.clone()),
         site,
         pool,

@@ -11,10 +11,11 @@ use counterfoil_proofs::hex;
 use sqlx::PgConnection;
 
 use crate::anchor::store::batches;
-use crate::config::DatabaseArgs;
+use crate::config::{ArchiveArgs, DatabaseArgs};
 use crate::database;
 use crate::ids::{MerchantId, SaleId};
-use crate::sales::filed::{self, Wanted};
+use crate::sales::archive::Archive;
+use crate::sales::filed::Wanted;
 use crate::sales::receipts::issue;
 
 /// Sales that are read at once.
@@ -40,6 +41,8 @@ pub(super) struct ExportArgs {
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
+    archives: ArchiveArgs,
+    #[command(flatten)]
     database: DatabaseArgs,
 }
 
@@ -49,7 +52,8 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     match (args.batch, args.merchant) {
         (Some(batch), _) => export_batch(&mut db, batch, &mut out.writer).await?,
         (None, Some(merchant)) => {
-            export_merchant(&mut db, merchant, &mut out.writer).await?;
+            let archive = Archive::new(args.archives.archive_dir);
+            export_merchant(&mut db, &archive, merchant, &mut out.writer).await?;
         }
         (None, None) => bail!("--batch or --merchant is needed"),
     }
@@ -118,6 +122,7 @@ async fn export_batch(
 /// One receipt a line, some rows at a time, so that memory does not grow with the merchant.
 async fn export_merchant(
     db: &mut PgConnection,
+    archive: &Archive,
     merchant: MerchantId,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
@@ -140,9 +145,9 @@ async fn export_merchant(
             .iter()
             .map(|(_, id)| (merchant, Wanted::Sale(*id)))
             .collect();
-        let found = filed::read(&mut *db, &wanted).await?;
+        let found = archive.find(&mut *db, &wanted).await?;
         for ((seq, _), filed) in rows.iter().zip(found) {
-            let filed = filed.with_context(|| format!("sale {seq} is gone"))?;
+            let filed = filed?.with_context(|| format!("sale {seq} is gone"))?;
             let issued = issue(filed).map_err(|problem| {
                 let why = problem.code.title;
                 anyhow!("sale {seq} of the merchant cannot be shown: {why}")
@@ -158,7 +163,8 @@ async fn rows_after(
     seq: i64,
 ) -> Result<Vec<(i64, SaleId)>, sqlx::Error> {
     let rows = sqlx::query!(
-        "select seq, sale_id from sale where merchant_id = $1 and seq > $2 order by seq limit $3",
+        r#"select seq as "seq!", sale_id as "sale_id!" from recorded_sale
+           where merchant_id = $1 and seq > $2 order by seq limit $3"#,
         merchant.0,
         seq,
         ROWS,

@@ -9,6 +9,7 @@
 //! - [`signals`]: what ends a process
 
 mod anchoring;
+mod archive;
 mod client;
 mod demo;
 mod dev;
@@ -73,6 +74,7 @@ enum Command {
     /// Example: counterfoil verify receipt.json --rpc https://… --trust counterfoil.json
     Verify(verify::VerifyArgs),
     Export(export::ExportArgs),
+    Archive(archive::ArchiveCommand),
     Openapi(openapi::OpenapiArgs),
 }
 
@@ -118,6 +120,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Receipt(args) => receipt::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Export(args) => export::run(args).await,
+        Command::Archive(args) => archive::run(args).await,
         Command::Openapi(args) => openapi::run(args).await,
     }
 }

@@ -151,6 +151,8 @@ codes! {
         "It was not served, and an alarm was raised. Tell the operator the request id."
     DATABASE_UNAVAILABLE "database_unavailable" SERVICE_UNAVAILABLE LATER "The database does not answer"
         "Whether the write happened is open: send the same request with the same key again, and it happens once."
+    ARCHIVE_UNAVAILABLE "archive_unavailable" SERVICE_UNAVAILABLE LATER "The sale is archived, and its archive cannot be read"
+        "It is recorded and its receipt is whole. The operator has to give this server the directory of archives."
     OVERLOADED "overloaded" SERVICE_UNAVAILABLE LATER "Too many requests are being worked on"
         "Nothing was done. Wait as Retry-After says and send it again."
     TIMEOUT "timeout" SERVICE_UNAVAILABLE LATER "The request took too long"

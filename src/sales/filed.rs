@@ -70,14 +70,7 @@ pub async fn read(
     db: &mut PgConnection,
     wanted: &[(MerchantId, Wanted)],
 ) -> Result<Vec<Option<Filed>>, sqlx::Error> {
-    let merchants: Vec<Uuid> = wanted.iter().map(|(merchant, _)| merchant.0).collect();
-    let (ids, orders): (Vec<Option<Uuid>>, Vec<Option<&str>>) = wanted
-        .iter()
-        .map(|(_, wanted)| match wanted {
-            Wanted::Sale(id) => (Some(id.0), None),
-            Wanted::Order(order) => (None, Some(order.as_str())),
-        })
-        .unzip();
+    let (merchants, ids, orders) = columns(wanted);
     let rows = sqlx::query_as!(
         Row,
         // each `offset 0` keeps a step to one probe of an index a row: joined, the anchors of all
@@ -147,6 +140,21 @@ fn gather(rows: Vec<Row>, wanted: usize) -> Vec<Option<Filed>> {
         }
     }
     found
+}
+
+/// Merchants, ids and order ids, one array each, as a statement takes them.
+pub(super) fn columns(
+    wanted: &[(MerchantId, Wanted)],
+) -> (Vec<Uuid>, Vec<Option<Uuid>>, Vec<Option<&str>>) {
+    let merchants = wanted.iter().map(|(merchant, _)| merchant.0).collect();
+    let (ids, orders) = wanted
+        .iter()
+        .map(|(_, wanted)| match wanted {
+            Wanted::Sale(id) => (Some(id.0), None),
+            Wanted::Order(order) => (None, Some(order.as_str())),
+        })
+        .unzip();
+    (merchants, ids, orders)
 }
 
 /// One row a sale and anchor.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use sqlx::PgPool;
 use tokio_util::task::TaskTracker;
 
+use super::archive::Archive;
 use super::command::SaleCommand;
 use super::stored::StoredSale;
 use crate::cache::Cache;
@@ -78,6 +79,8 @@ pub enum Outcome {
     },
     /// The database raised for this sale alone; nothing was written of it.
     Failed,
+    /// Recorded before, and archived where it cannot be read now.
+    Unreadable,
     /// The key was used with another body.
     KeyReused,
     /// The first request with this key is still running.
@@ -173,13 +176,19 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// An intake into this database. `tasks` is waited for at shutdown, so that nothing is lost.
-    pub fn new(pool: PgPool, clock: Clock, entropy: Entropy, tasks: TaskTracker) -> Self {
+    /// An intake into this database; a replay of an archived sale is answered from `archive`. `tasks` is waited for at shutdown, so that nothing is lost.
+    pub fn new(
+        pool: PgPool,
+        archive: Archive,
+        clock: Clock,
+        entropy: Entropy,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             clock,
             entropy,
             in_flight: InFlight::default(),
-            flusher: Flusher::new(pool, tasks),
+            flusher: Flusher::new(pool, archive, tasks),
         }
     }
 

@@ -12,7 +12,8 @@ use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::filed::{self, Filed, Wanted};
+use super::archive::{Archive, ArchiveError};
+use super::filed::{Filed, Wanted};
 use crate::database;
 use crate::http::codes;
 use crate::http::problem::Problem;
@@ -20,6 +21,7 @@ use crate::ids::MerchantId;
 use crate::limits;
 
 type Answer = Result<Option<Filed>, Problem>;
+type Found = Vec<Result<Option<Filed>, ArchiveError>>;
 
 struct Ask {
     wanted: (MerchantId, Wanted),
@@ -31,9 +33,9 @@ struct Ask {
 pub struct Lookup(mpsc::Sender<Ask>);
 
 impl Lookup {
-    /// Readers of the database that this pool is of, as the same role. Nothing is connected until the first
+    /// Readers of the archive and of the database that this pool is of, as the same role. Nothing is connected until the first
     /// read.
-    pub fn new(pool: &PgPool) -> Self {
+    pub fn new(pool: &PgPool, archive: &Archive) -> Self {
         let (asks, waiting) = mpsc::channel(limits::CONCURRENT_REQUESTS);
         let waiting = Arc::new(Mutex::new(waiting));
         // one plan for any number of reads, which uses the indexes whatever the tables held when it was made
@@ -44,6 +46,7 @@ impl Lookup {
         for _ in 0..limits::READERS {
             let reader = Reader {
                 options: options.clone(),
+                archive: archive.clone(),
                 db: None,
             };
             tokio::spawn(reader.run(waiting.clone()));
@@ -75,6 +78,7 @@ fn unanswered() -> Problem {
 
 struct Reader {
     options: PgConnectOptions,
+    archive: Archive,
     db: Option<PgConnection>,
 }
 
@@ -100,7 +104,10 @@ impl Reader {
         let (wanted, answers): (Vec<_>, Vec<_>) =
             asks.into_iter().map(|ask| (ask.wanted, ask.answer)).unzip();
         let found: Vec<Answer> = match self.read(&wanted).await {
-            Ok(found) => found.into_iter().map(Ok).collect(),
+            Ok(found) => found
+                .into_iter()
+                .map(|found| found.map_err(ArchiveError::into_problem))
+                .collect(),
             Err(problem) => vec![Err(problem); wanted.len()],
         };
         for (answer, found) in answers.into_iter().zip(found) {
@@ -109,10 +116,7 @@ impl Reader {
         }
     }
 
-    async fn read(
-        &mut self,
-        wanted: &[(MerchantId, Wanted)],
-    ) -> Result<Vec<Option<Filed>>, Problem> {
+    async fn read(&mut self, wanted: &[(MerchantId, Wanted)]) -> Result<Found, Problem> {
         let held = self.db.is_some();
         let read = match self.try_read(wanted).await {
             Err(Some(error)) if held && database::was_cut(&error) => self.try_read(wanted).await,
@@ -125,14 +129,14 @@ impl Reader {
     async fn try_read(
         &mut self,
         wanted: &[(MerchantId, Wanted)],
-    ) -> Result<Vec<Option<Filed>>, Option<sqlx::Error>> {
+    ) -> Result<Found, Option<sqlx::Error>> {
         let held = self.db.take();
         let reading = async {
             let mut db = match held {
                 Some(db) => db,
                 None => PgConnection::connect_with(&self.options).await?,
             };
-            let found = filed::read(&mut db, wanted).await?;
+            let found = self.archive.find(&mut db, wanted).await?;
             Ok((db, found))
         };
         match timeout(limits::READ_TIME, reading).await {

@@ -6,6 +6,7 @@
 //! bytes.
 
 pub mod answer;
+pub mod archive;
 pub mod command;
 pub mod details;
 pub mod filed;

@@ -8,6 +8,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::Sales;
 use super::answer::{SaleAnswer, SaleView};
+use super::filed::Wanted;
 use super::store::{self, Filter, Listed};
 use crate::clock::rfc3339_ms;
 use crate::http::auth::{Action, Authenticated};
@@ -136,15 +137,15 @@ pub async fn read_sale(
         )
     };
     let id: SaleId = id.parse().map_err(|_| missing())?;
-    let mut db = sales.pool.acquire().await?;
-    let seq = store::seq_of(&mut db, caller.merchant, id)
-        .await?
-        .ok_or_else(missing)?;
-    let rows = store::list_newer(&mut db, caller.merchant, &Filter::default(), seq - 1, 1).await?;
-    rows.first()
-        .map(|row| view(row, &sales))
-        .ok_or_else(missing)?
-        .map(axum::Json)
+    let filed = sales.lookup.find(caller.merchant, Wanted::Sale(id)).await?;
+    let filed = filed.ok_or_else(missing)?;
+    let row = Listed {
+        state: filed.state().to_owned(),
+        batch_id: filed.seal.as_ref().map(|seal| seal.batch_id),
+        sealed_at: filed.seal.as_ref().map(|seal| seal.sealed_at),
+        sale: filed.sale,
+    };
+    view(&row, &sales).map(axum::Json)
 }
 
 fn view(row: &Listed, sales: &Sales) -> Result<SaleView, Problem> {

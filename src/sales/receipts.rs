@@ -20,7 +20,7 @@ use super::filed::{AnchorRow, Filed, Wanted};
 use super::link_access::{Asker, missing};
 use super::stored::fixed;
 use crate::chain;
-use crate::clock::unix_ms;
+use crate::clock::{from_unix_ms, unix_ms};
 use crate::http::auth::Authenticated;
 use crate::http::cache::{Keep, conditional};
 use crate::http::codes;
@@ -124,6 +124,20 @@ pub fn anchor(row: &AnchorRow) -> Option<Anchor> {
         state,
         explorer_url,
     })
+}
+
+/// The row that an anchor of a receipt was made of.
+pub fn anchor_row(anchor: &Anchor) -> AnchorRow {
+    let block = anchor.block.as_ref();
+    AnchorRow {
+        chain_id: anchor.registry.chain_id.cast_signed(),
+        registry: anchor.registry.address.to_vec(),
+        state: anchor.state.as_str().to_owned(),
+        tx_hash: anchor.tx.map(|hash| hash.to_vec()),
+        block_number: block.map(|block| block.number.cast_signed()),
+        block_hash: block.map(|block| block.hash.to_vec()),
+        block_time: block.map(|block| from_unix_ms(block.time.millis().cast_signed())),
+    }
 }
 
 /// Where an order stands, and its proof.

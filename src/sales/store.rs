@@ -58,7 +58,7 @@ pub async fn seq_of(
     sale: SaleId,
 ) -> Result<Option<i64>, sqlx::Error> {
     sqlx::query_scalar!(
-        "select seq from sale where merchant_id = $1 and sale_id = $2",
+        r#"select seq as "seq!" from recorded_sale where merchant_id = $1 and sale_id = $2"#,
         merchant.0,
         sale.0
     )

@@ -1,11 +1,12 @@
 //! A sale as Postgres holds it, and the struct that its leaf commits to.
 
 use counterfoil_proofs::leaf::{Currency, Kind, OrderId, Sale};
+use counterfoil_proofs::receipt::Receipt;
 use counterfoil_proofs::{U256, details};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::clock::unix_ms;
+use crate::clock::{from_unix_ms, unix_ms};
 
 /// The columns of `sale` that its leaf commits to, and the details' bytes.
 #[derive(Debug, Clone)]
@@ -69,6 +70,27 @@ impl StoredSale {
                 .map_err(|_| wrong("recorded_at"))?,
             details: details_hash,
             salt: fixed(&self.salt).ok_or(wrong("salt"))?,
+        })
+    }
+
+    /// The row as it was, by a receipt that shows its details; none for one that does not, or for
+    /// numbers that no column holds.
+    pub fn from_receipt(receipt: &Receipt) -> Option<Self> {
+        let sale = &receipt.sale;
+        Some(Self {
+            merchant_id: Uuid::from_bytes(sale.merchant),
+            sale_id: Uuid::from_bytes(sale.sale),
+            seq: i64::try_from(sale.seq).ok()?,
+            order_id: sale.order_id.as_str().to_owned(),
+            kind: sale.kind as i16,
+            refers_to: sale.refers_to.map(Uuid::from_bytes),
+            customer: sale.customer.map(|customer| customer.to_vec()),
+            currency: sale.currency.as_str().to_owned(),
+            amount_minor: i64::try_from(sale.amount).ok()?,
+            recorded_at: from_unix_ms(i64::try_from(sale.recorded_at).ok()?),
+            details: receipt.details.clone()?.into_bytes(),
+            details_hash: sale.details.to_vec(),
+            salt: sale.salt.to_vec(),
         })
     }
 }

@@ -15,6 +15,7 @@ use counterfoil::chain::{Chain, Signer};
 use counterfoil::clock::{Clock, Entropy, from_unix_ms};
 use counterfoil::database::DatabaseRole;
 use counterfoil::ids::MerchantId;
+use counterfoil::sales::archive::Archive;
 use counterfoil::sales::command::SaleCommand;
 use counterfoil::sales::intake::{AnswerVersion, Draft, Intake, Outcome, Slot};
 use secrecy::{ExposeSecret, SecretString};
@@ -44,7 +45,13 @@ impl Ledger {
         Self {
             worker: db.pool(DatabaseRole::Worker),
             owner: db.owner.clone(),
-            intake: Intake::new(api, clock.clone(), Entropy::system(), TaskTracker::new()),
+            intake: Intake::new(
+                api,
+                Archive::default(),
+                clock.clone(),
+                Entropy::system(),
+                TaskTracker::new(),
+            ),
             clock,
             orders: AtomicU64::new(1),
             db,

@@ -19,6 +19,7 @@ use counterfoil::http::keys::{self, Keys, NewKey};
 use counterfoil::http::rate::Rates;
 use counterfoil::ids::MerchantId;
 use counterfoil::sales::Sales;
+use counterfoil::sales::archive::Archive;
 use counterfoil::sales::intake::Intake;
 use counterfoil::sales::lookup::Lookup;
 use counterfoil::server::{self, Server};
@@ -110,6 +111,7 @@ impl Running {
 
     async fn with(db: &Database, clock: Clock, cache: Option<Cache>, rates: Rates) -> Self {
         let pool = db.pool(DatabaseRole::Api);
+        let archive = Archive::new(Some(db.archive_directory()));
         let entropy = Entropy::system();
         let writes = TaskTracker::new();
         let site = Site {
@@ -118,7 +120,13 @@ impl Running {
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
-        let mut intake = Intake::new(pool.clone(), clock.clone(), entropy, writes.clone());
+        let mut intake = Intake::new(
+            pool.clone(),
+            archive.clone(),
+            clock.clone(),
+            entropy,
+            writes.clone(),
+        );
         let watching = CancellationToken::new();
         if let Some(cache) = cache {
             intake = intake.remembering(cache.clone());
@@ -127,7 +135,7 @@ impl Running {
         }
         let sales = Sales {
             intake,
-            lookup: Lookup::new(&pool),
+            lookup: Lookup::new(&pool, &archive),
             keys: Keys::new(pool.clone(), clock),
             pool,
             site,

@@ -8,6 +8,7 @@ mod anchor_verify;
 mod anchor_worker;
 mod anchored;
 mod anchored_wire;
+mod archive;
 mod bounds;
 mod cache;
 mod cli;

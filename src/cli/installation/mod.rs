@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::Engine;
 use crate::anchor::startup::Publisher;
 use crate::chain::{Chain, Signer};
-use crate::config::{ChainArgs, Config, DatabaseArgs, HttpArgs, LogFormat, Role};
+use crate::config::{ArchiveArgs, ChainArgs, Config, DatabaseArgs, HttpArgs, LogFormat, Role};
 use crate::dev::{ChainOptions, Options, Services};
 use crate::{database, limits, telemetry};
 pub(super) use ready::Ready;
@@ -210,6 +210,7 @@ fn config(
 ) -> Config {
     Config {
         database: DatabaseArgs { database_url },
+        archives: ArchiveArgs::default(),
         http: HttpArgs {
             listen: loopback(port),
             public_url: None,

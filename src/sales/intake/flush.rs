@@ -14,6 +14,7 @@ use super::remembered::{Lock, Remembered, Standing};
 use super::{Draft, IntakeError, Outcome, Prepared, write};
 use crate::ids::MerchantId;
 use crate::limits;
+use crate::sales::archive::Archive;
 use crate::telemetry;
 
 type Answer = Result<Outcome, IntakeError>;
@@ -63,6 +64,7 @@ impl Caller {
 #[derive(Clone)]
 pub(super) struct Flusher {
     pool: PgPool,
+    archive: Archive,
     queue: Arc<Mutex<Queue<Waiting>>>,
     /// How many flushes, each of another merchant, may be under way: readers need connections too.
     turns: Arc<Semaphore>,
@@ -71,10 +73,11 @@ pub(super) struct Flusher {
 }
 
 impl Flusher {
-    pub(super) fn new(pool: PgPool, tasks: TaskTracker) -> Self {
+    pub(super) fn new(pool: PgPool, archive: Archive, tasks: TaskTracker) -> Self {
         let connections = pool.options().get_max_connections() as usize;
         Self {
             pool,
+            archive,
             queue: Arc::new(Mutex::new(Queue::new(BOUNDS))),
             turns: Arc::new(Semaphore::new((connections * 3 / 4).max(1))),
             remembered: None,
@@ -147,7 +150,7 @@ impl Flusher {
         // a database that does not even refuse must not hold the lane for ever
         let written = timeout(
             limits::FLUSH_TIME,
-            write::slice(&self.pool, merchant, &prepared),
+            write::slice(&self.pool, &self.archive, merchant, &prepared),
         );
         let written = written.await.unwrap_or(Err(IntakeError::Ended));
         self.remember(locks, &prepared, written.as_deref().ok());

@@ -8,8 +8,10 @@ use super::added::Added;
 use super::{AnswerVersion, IntakeError, Outcome, Prepared, Refusal};
 use crate::database;
 use crate::http::problem::is_unavailable;
-use crate::ids::MerchantId;
+use crate::ids::{MerchantId, SaleId};
+use crate::sales::archive::Archive;
 use crate::sales::command::Reference;
+use crate::sales::filed::Wanted;
 use crate::sales::store;
 use crate::sales::stored::StoredSale;
 
@@ -18,6 +20,7 @@ use crate::sales::stored::StoredSale;
 /// happened, the same keys make the same sales once.
 pub(super) async fn slice(
     pool: &PgPool,
+    archive: &Archive,
     merchant: MerchantId,
     prepared: &[Prepared],
 ) -> Result<Vec<Result<Outcome, IntakeError>>, IntakeError> {
@@ -33,7 +36,7 @@ pub(super) async fn slice(
         }
         rows => rows?,
     };
-    let stored = read_back(pool, merchant, &rows).await?;
+    let stored = read_back(pool, archive, merchant, &rows).await?;
     let outcomes = rows.into_iter().zip(prepared);
     let outcomes = outcomes.map(|(row, own)| outcome(row, own, merchant, &stored));
     Ok(outcomes.collect())
@@ -75,13 +78,14 @@ async fn one_by_one(
     Ok(rows)
 }
 
-/// The sales that replays are answered with.
+/// The sales that replays are answered with, as far as they can be read.
 async fn read_back(
     pool: &PgPool,
+    archive: &Archive,
     merchant: MerchantId,
     rows: &[Row],
 ) -> Result<Vec<StoredSale>, sqlx::Error> {
-    let ids: Vec<Uuid> = rows
+    let mut ids: Vec<Uuid> = rows
         .iter()
         .filter(|row| row.outcome == "replayed")
         .filter_map(|row| row.sale_id)
@@ -89,7 +93,23 @@ async fn read_back(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    store::by_ids(&mut *pool.acquire().await?, merchant, &ids).await
+    let mut db = pool.acquire().await?;
+    let mut sales = store::by_ids(&mut db, merchant, &ids).await?;
+    ids.retain(|id| !sales.iter().any(|sale| sale.sale_id == *id));
+    if ids.is_empty() {
+        return Ok(sales);
+    }
+    let archived: Vec<_> = ids
+        .into_iter()
+        .map(|id| (merchant, Wanted::Sale(SaleId(id))))
+        .collect();
+    for found in archive.read(&mut db, &archived).await? {
+        match found {
+            Ok(found) => sales.extend(found.map(|filed| filed.sale)),
+            Err(error) => error.log(),
+        }
+    }
+    Ok(sales)
 }
 
 /// A row that `record_sales` returns.
@@ -181,10 +201,9 @@ fn outcome(
             }
         }
         "replayed" => {
-            let sale = stored
-                .iter()
-                .find(|sale| Some(sale.sale_id) == row.sale_id)
-                .ok_or_else(|| contract(&row))?;
+            let Some(sale) = stored.iter().find(|sale| Some(sale.sale_id) == row.sale_id) else {
+                return Ok(Outcome::Unreadable);
+            };
             // a retry after a lost connection finds its own sale: then it was recorded now, not before
             Outcome::Sale {
                 sale: Box::new(sale.clone()),

@@ -74,6 +74,13 @@ impl Answered {
                 "refused",
                 refund(&codes::REFUND_CURRENCY, "the sale is in another currency"),
             ),
+            Outcome::Unreadable => (
+                "failed",
+                Self::problem(Problem::new(
+                    &codes::ARCHIVE_UNAVAILABLE,
+                    "the sale was recorded before, and its archive cannot be read here",
+                )),
+            ),
             Outcome::Failed => (
                 "failed",
                 Self::problem(Problem::new(

@@ -1,5 +1,7 @@
 //! A fresh database for each test, copied from a template that the first one migrates.
 
+use std::path::PathBuf;
+
 use counterfoil::database::{self, DatabaseRole, MIGRATIONS};
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -47,6 +49,11 @@ impl Database {
     /// Connections as `role`, as the product makes them.
     pub(crate) fn pool(&self, role: DatabaseRole) -> PgPool {
         database::pool(&self.url, role, 8).expect("DATABASE_URL")
+    }
+
+    /// The directory of its archives; nobody has made it.
+    pub(crate) fn archive_directory(&self) -> PathBuf {
+        std::env::temp_dir().join(format!("{}_archive", self.name))
     }
 
     /// Runs a statement beside this database, for what cannot be done to it from within; `{}` in it
