@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
-use super::load::{Figures, Latency};
+use super::load::Figures;
 use super::usage::Machine;
 
 /// Everything that was measured.
@@ -118,17 +118,10 @@ impl Report {
     /// Notes a load, and says what came of it.
     pub(crate) fn load(&mut self, name: impl Into<String>, figures: Figures) {
         let name = name.into();
-        let Latency { p50, p99, p999, .. } = figures.latency;
-        let cost = figures.cost;
+        let latency = &figures.latency;
         eprintln!(
-            "  {name}: {:.0}/s, p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms; µs each: server {:.0}, \
-             postgres {:.0}, redis {:.0}, generator {:.0}; {:.0} MB",
-            figures.per_second,
-            cost.server,
-            cost.postgres,
-            cost.redis,
-            cost.generator,
-            figures.memory.server_peak,
+            "  {name}: {:.0}/s, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms",
+            figures.per_second, latency.p50, latency.p99, latency.p999
         );
         if figures.refused + figures.broken > 0 {
             eprintln!(
@@ -164,6 +157,48 @@ impl Report {
         if self.conditions.quick {
             println!("a smoke run: too short for its figures to mean much");
         }
+        self.print_loads();
+        self.print_ratios();
+        self.print_growth();
+        println!("\n  measured      goal");
+        for goal in &self.goals {
+            println!(
+                "{:>10} {:>9} {:<5} {}  {}",
+                number(goal.measured),
+                number(goal.goal),
+                goal.unit,
+                if goal.reached {
+                    "reached    "
+                } else {
+                    "NOT REACHED"
+                },
+                goal.what
+            );
+        }
+    }
+
+    fn print_loads(&self) {
+        println!(
+            "\n   a second   p50 ms   p99 ms p99.9 ms   µs: server postgres  redis  generator  server MB"
+        );
+        for Load { name, figures } in &self.loads {
+            let (latency, cost) = (&figures.latency, &figures.cost);
+            println!(
+                "{:>11.0}{:>9.2}{:>9.2}{:>9.2}{:>13.0}{:>9.0}{:>7.0}{:>11.0}{:>11.0}  {name}",
+                figures.per_second,
+                latency.p50,
+                latency.p99,
+                latency.p999,
+                cost.server,
+                cost.postgres,
+                cost.redis,
+                cost.generator,
+                figures.memory.server_peak,
+            );
+        }
+    }
+
+    fn print_ratios(&self) {
         for ratio in &self.ratios {
             println!("\n{} ({} bytes a request)", ratio.baskets, ratio.body_bytes);
             for (clients, tps) in &ratio.pgbench {
@@ -180,22 +215,6 @@ impl Report {
             println!(
                 "  {:>8.2}    ratio; {:.2} to pgbench without reading the merchant",
                 ratio.ratio, ratio.ratio_to_writes_alone
-            );
-        }
-        self.print_growth();
-        println!("\n  measured      goal");
-        for goal in &self.goals {
-            println!(
-                "{:>10} {:>9} {:<5} {}  {}",
-                number(goal.measured),
-                number(goal.goal),
-                goal.unit,
-                if goal.reached {
-                    "reached    "
-                } else {
-                    "NOT REACHED"
-                },
-                goal.what
             );
         }
     }
