@@ -6,6 +6,7 @@
 //! # Layout
 //! - [`server`]: the route table, its layers, `serve(listener, shutdown)`
 //! - [`worker`]: the loops around the steps: seal, watch, publish, broadcast, partitions, purge
+//! - [`audit`]: everything stored computed again, down to the row that is wrong
 //! - [`sales`]: recording and reading sales, receipts and proofs
 //! - [`anchor`]: sealing batches, publishing their roots, watching them to finality
 //! - [`retention`]: what is kept where, and for how long
@@ -19,6 +20,7 @@
 //! only; `docs/ARCHITECTURE.md` says why, and a test holds it.
 
 pub mod anchor;
+pub mod audit;
 pub mod cache;
 pub mod chain;
 pub mod cli;

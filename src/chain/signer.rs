@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
-use alloy::eips::Encodable2718;
+use alloy::eips::{Decodable2718, Encodable2718};
 use alloy::primitives::{Address, B256, TxKind};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
@@ -184,6 +184,41 @@ pub struct Signed {
     pub raw: Vec<u8>,
 }
 
+impl Signed {
+    /// What the bytes of a signed transaction say, and whose signature it is. None for bytes that are not
+    /// one that [`Signer::sign`] makes.
+    pub fn read(raw: &[u8]) -> Option<(Transaction, Account)> {
+        let mut rest = raw;
+        let TxEnvelope::Eip1559(signed) = TxEnvelope::decode_2718(&mut rest).ok()? else {
+            return None;
+        };
+        let hash = signed.signature_hash();
+        let account = signed
+            .signature()
+            .recover_address_from_prehash(&hash)
+            .ok()?;
+        let tx = signed.strip_signature();
+        let plain = tx.value.is_zero() && tx.access_list.is_empty() && rest.is_empty();
+        plain.then(|| {
+            let transaction = Transaction {
+                chain_id: tx.chain_id,
+                nonce: tx.nonce,
+                to: match tx.to {
+                    TxKind::Call(to) => Some(to.into()),
+                    TxKind::Create => None,
+                },
+                input: tx.input.to_vec(),
+                gas_limit: tx.gas_limit,
+                fees: Fees {
+                    max_fee_per_gas: tx.max_fee_per_gas,
+                    max_priority_fee_per_gas: tx.max_priority_fee_per_gas,
+                },
+            };
+            (transaction, account.into())
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +237,32 @@ mod tests {
         assert!(own.check_for(1).is_ok());
         assert!(!format!("{own:?}").contains("0707"));
         assert!(Signer::development(10).is_none());
+    }
+
+    #[test]
+    fn what_is_signed_can_be_read_again() {
+        let signer = Signer::from_bytes(&[7; 32]).unwrap();
+        let transaction = Transaction {
+            chain_id: 31337,
+            nonce: 5,
+            to: Some([3; 20]),
+            input: vec![1, 2, 3],
+            gas_limit: 60_000,
+            fees: Fees {
+                max_fee_per_gas: 9,
+                max_priority_fee_per_gas: 1,
+            },
+        };
+        let signed = signer.sign(&transaction).unwrap();
+        let read = Signed::read(&signed.raw);
+        assert_eq!(read, Some((transaction.clone(), signer.account())));
+        for at in 0..signed.raw.len() {
+            let mut other = signed.raw.clone();
+            other[at] ^= 1;
+            assert_ne!(Signed::read(&other), read, "byte {at}");
+        }
+        let longer = [signed.raw.as_slice(), &[0]].concat();
+        assert_eq!(Signed::read(&longer), None);
     }
 
     #[test]

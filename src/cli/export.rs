@@ -1,5 +1,7 @@
 //! `counterfoil export`
 
+mod all;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -7,7 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use clap::{ArgGroup, Args};
-use counterfoil_proofs::hex;
+use counterfoil_proofs::manifest::BatchFile;
+use counterfoil_proofs::{Hash, hex};
 use sqlx::PgConnection;
 
 use crate::anchor::store::batches;
@@ -25,11 +28,13 @@ const ROWS: i64 = 100;
 ///
 /// --batch: the manifest, the marks and all leaves of a batch, as JSON: enough to compute its anchored
 /// root. --merchant: all sales of a merchant in their order, one receipt a line. The files of all batches
-/// and a merchant's receipts together prove that nothing is missing, double or moved.
+/// and a merchant's receipts together prove that nothing is missing, double or moved. --all: a directory
+/// with the files of all batches and the receipts of their sales, for `counterfoil audit --dir`; it may be
+/// run again, and adds what is new.
 ///
 /// Example: counterfoil export --batch 1 --out batch-1.json
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("what").required(true).args(["batch", "merchant"])))]
+#[command(group(ArgGroup::new("what").required(true).args(["batch", "merchant", "all"])))]
 pub(super) struct ExportArgs {
     /// The batch's number
     #[arg(long)]
@@ -37,8 +42,11 @@ pub(super) struct ExportArgs {
     /// The merchant, mer_…
     #[arg(long)]
     merchant: Option<MerchantId>,
+    /// A directory for everything; it is made where it is missing
+    #[arg(long, value_name = "DIR")]
+    all: Option<PathBuf>,
     /// Where to write; standard output unless given
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     out: Option<PathBuf>,
     #[command(flatten)]
     archives: ArchiveArgs,
@@ -48,6 +56,11 @@ pub(super) struct ExportArgs {
 
 pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let mut db = database::connect(&args.database.database_url).await?;
+    if let Some(directory) = &args.all {
+        let batches = all::export(&mut db, directory).await?;
+        eprintln!("{batches} batches are in {}", directory.display());
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut out = Output::create(args.out)?;
     match (args.batch, args.merchant) {
         (Some(batch), _) => export_batch(&mut db, batch, &mut out.writer).await?,
@@ -55,7 +68,7 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
             let archive = Archive::new(args.archives.archive_dir);
             export_merchant(&mut db, &archive, merchant, &mut out.writer).await?;
         }
-        (None, None) => bail!("--batch or --merchant is needed"),
+        (None, None) => bail!("--batch, --merchant or --all is needed"),
     }
     out.finish()?;
     Ok(ExitCode::SUCCESS)
@@ -103,6 +116,13 @@ async fn export_batch(
     batch: i64,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
+    let (file, _) = checked_batch(db, batch).await?;
+    writeln!(out, "{}", file.to_json())?;
+    Ok(())
+}
+
+/// A batch that gives its stored root, and the root.
+async fn checked_batch(db: &mut PgConnection, batch: i64) -> anyhow::Result<(BatchFile, Hash)> {
     let stored = batches::load(db, batch)
         .await?
         .with_context(|| format!("there is no batch {batch}"))?;
@@ -115,8 +135,7 @@ async fn export_batch(
         "the stored batch {batch} is damaged: it gives the root {}",
         hex::encode(&root)
     );
-    writeln!(out, "{}", stored.file.to_json())?;
-    Ok(())
+    Ok((stored.file, root))
 }
 
 /// One receipt a line, some rows at a time, so that memory does not grow with the merchant.

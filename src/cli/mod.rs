@@ -10,6 +10,7 @@
 
 mod anchoring;
 mod archive;
+mod audit;
 mod client;
 mod demo;
 mod dev;
@@ -75,6 +76,16 @@ enum Command {
     Verify(verify::VerifyArgs),
     Export(export::ExportArgs),
     Archive(archive::ArchiveCommand),
+    /// Computes everything that is stored again and compares it, down to the row that is wrong
+    ///
+    /// It only reads, in short transactions, and needs no more than the role counterfoil_reader. Sales may
+    /// be recorded, sealed and anchored beside it.
+    ///
+    /// Exits with 0 if all is right, with 1 if something is wrong, and with 2 if nothing is, but not
+    /// everything was checked: without --rpc the chain was not asked.
+    ///
+    /// Example: counterfoil audit --rpc https://…
+    Audit(audit::AuditArgs),
     Openapi(openapi::OpenapiArgs),
 }
 
@@ -121,6 +132,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => verify::run(args).await,
         Command::Export(args) => export::run(args).await,
         Command::Archive(args) => archive::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Openapi(args) => openapi::run(args).await,
     }
 }

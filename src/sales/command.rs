@@ -1,10 +1,9 @@
 //! A sale that cannot be wrong: what a request means, with every bound checked, once.
 
+pub mod fingerprint;
 mod judge;
 
 use counterfoil_proofs::leaf::{Kind, OrderId};
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use super::details::Details;
@@ -14,7 +13,7 @@ use crate::http::codes;
 use crate::http::object::Object;
 use crate::http::problem::Fault;
 use crate::ids::SaleId;
-use crate::money::{Currency, format_minor};
+use crate::money::Currency;
 use judge::Judge;
 
 /// What a command has at most as it is hashed: a verifier reads no larger details, and their salt and
@@ -142,58 +141,5 @@ impl SaleCommand {
             }
             _ => Err(judge.faults),
         }
-    }
-
-    /// The fingerprint, and how many bytes it was taken of: a little more than the details have.
-    fn digest(&self) -> ([u8; 32], usize) {
-        /// The command's kind and version and every field in canonical form.
-        #[derive(Serialize)]
-        struct Canonical<'a> {
-            command: &'static str,
-            version: &'static str,
-            order_id: &'a str,
-            kind: u8,
-            refers_to: Option<String>,
-            customer: Option<[u8; 20]>,
-            amount: String,
-            currency: &'static str,
-            details: &'a Details,
-        }
-        let canonical = Canonical {
-            command: "sale",
-            version: "1",
-            order_id: self.order_id.as_str(),
-            kind: self.kind as u8,
-            refers_to: self.refers_to.as_ref().map(|reference| match reference {
-                Reference::Order(id) => format!("order {}", id.as_str()),
-                Reference::Sale(id) => format!("sale {id}"),
-            }),
-            customer: self.customer,
-            amount: format_minor(self.amount_minor, self.currency),
-            currency: self.currency.code(),
-            details: &self.details,
-        };
-        let mut writer = HashWriter::default();
-        // writing to a hasher cannot fail
-        let _ = serde_json::to_writer(&mut writer, &canonical);
-        (writer.hasher.finalize().into(), writer.bytes)
-    }
-}
-
-/// Feeds what is written to a hash, without a buffer.
-#[derive(Default)]
-struct HashWriter {
-    hasher: Sha256,
-    bytes: usize,
-}
-
-impl std::io::Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.hasher.update(bytes);
-        self.bytes += bytes.len();
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }

@@ -65,9 +65,14 @@ impl Ledger {
     /// Records sales of a merchant, each a pound.
     pub(crate) async fn record(&self, merchant: MerchantId, count: u64) {
         let first = self.orders.fetch_add(count, Ordering::SeqCst);
-        let drafts: Vec<Draft> = (first..first + count)
-            .map(|order| self.draft(order))
-            .collect();
+        let pound = |order| json!({ "order_id": format!("A-{order}"), "amount": { "value": "1.00", "currency": "GBP" } });
+        self.record_requests(merchant, (first..first + count).map(pound).collect())
+            .await;
+    }
+
+    /// Records what requests ask for, each under its order id as the key.
+    pub(crate) async fn record_requests(&self, merchant: MerchantId, requests: Vec<Value>) {
+        let drafts: Vec<Draft> = requests.into_iter().map(|it| self.draft(it)).collect();
         for slice in drafts.chunks(2000) {
             for outcome in self
                 .intake
@@ -89,20 +94,15 @@ impl Ledger {
         }
     }
 
-    fn draft(&self, order: u64) -> Draft {
-        let order = format!("A-{order}");
-        let request =
-            json!({ "order_id": order, "amount": { "value": "1.00", "currency": "GBP" } });
+    fn draft(&self, request: Value) -> Draft {
+        let key = request["order_id"]
+            .as_str()
+            .expect("an order id")
+            .to_owned();
+        let request = serde_json::from_value(request).expect("JSON");
         Draft {
-            command: SaleCommand::parse(
-                serde_json::from_value(request).expect("JSON"),
-                self.clock.now(),
-            )
-            .expect("a sale"),
-            slot: Slot {
-                space: 0,
-                key: order,
-            },
+            command: SaleCommand::parse(request, self.clock.now()).expect("a sale"),
+            slot: Slot { space: 0, key },
             answer: AnswerVersion::Sale,
             request_id: Arc::from("test"),
         }

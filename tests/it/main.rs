@@ -9,6 +9,7 @@ mod anchor_worker;
 mod anchored;
 mod anchored_wire;
 mod archive;
+mod audit;
 mod bounds;
 mod cache;
 mod cli;

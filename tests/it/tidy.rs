@@ -10,7 +10,7 @@ use syn::visit::{self, Visit};
 /// The modules of the engine, from the top down. A line imports from the lines below it alone.
 const ORDER: [&[&str]; 9] = [
     &["cli"],
-    &["server", "worker"],
+    &["audit", "server", "worker"],
     &[
         "accounts",
         "admin",

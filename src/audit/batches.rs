@@ -1,0 +1,228 @@
+//! A step over batches: each with its neighbours, its marks and the sales of its runs.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::batch::{Batch, BatchRow, MarkRow};
+use super::finding::{Findings, Part as Of, Subject};
+use super::row::{RefundSums, Row};
+use super::run::Run;
+use super::steps::{Part, earliest};
+use super::store::anchors::{self, RegistryRow};
+use super::store::batches as store;
+use crate::anchor::store::seal;
+
+/// Leaves of a step, unless one batch has more.
+const LEAVES: i64 = 32_768;
+/// Batches of a step at most.
+const BATCHES: i64 = 256;
+/// Rows that are read at once. Their details have up to 2 MiB each, so this bounds the memory.
+pub(super) const ROWS_A_READ: i64 = 512;
+
+/// The last batch of the next step; none where there is no batch after `after`.
+pub(super) async fn next(conn: &mut PgConnection, after: i64) -> Result<Option<i64>, sqlx::Error> {
+    let mut leaves = 0;
+    let mut last = None;
+    for (batch, count) in store::sizes(conn, after, BATCHES).await? {
+        leaves += i64::from(count);
+        if last.is_some() && leaves > LEAVES {
+            break;
+        }
+        last = Some(batch);
+    }
+    Ok(last)
+}
+
+/// Checks the batches after `after` up to `last`.
+pub(super) async fn check(
+    conn: &mut PgConnection,
+    sums: &RefundSums,
+    after: i64,
+    last: i64,
+) -> Result<Part, sqlx::Error> {
+    let mut part = Part {
+        last_batch: last,
+        ..Part::default()
+    };
+    let registries = anchors::registries(conn).await?;
+    let mut expected = after + 1;
+    for (id, _) in store::sizes(conn, after, last - after).await? {
+        if id > last {
+            break;
+        }
+        name_missing(expected, id, &mut part.findings);
+        expected = id + 1;
+        let Some(row) = store::batch(conn, id).await? else {
+            continue;
+        };
+        let marks = store::marks(conn, id).await?;
+        part.counts.batches += 1;
+        check_chains(&row, &registries, &mut part.findings);
+        let Some(batch) = row.check(&marks, &mut part.findings) else {
+            continue;
+        };
+        let checked = check_sales(conn, &batch, &marks, row.leaf_count, sums, &mut part).await?;
+        if !batch.marks_hold {
+            row.name_marks(&marks, &checked.contradicted, &mut part.findings);
+        }
+        checked.check_times(&row, &mut part.findings);
+    }
+    Ok(part)
+}
+
+fn name_missing(expected: i64, found: i64, findings: &mut Findings) {
+    if expected < found {
+        let subject = Subject::Batch { batch: expected };
+        let what = match found - 1 {
+            last if last == expected => "there is no such batch".to_owned(),
+            last => format!("there is no such batch, nor any up to {last}"),
+        };
+        findings.add(&subject, Of::Missing, what);
+    }
+}
+
+/// A batch is to be anchored on chains that have a registry for it.
+fn check_chains(row: &BatchRow, registries: &[RegistryRow], findings: &mut Findings) {
+    let subject = Subject::Batch {
+        batch: row.batch_id,
+    };
+    for chain in &row.chains {
+        let known = registries.iter().any(|registry| {
+            registry.chain_id == *chain
+                && registry.first_batch <= row.batch_id
+                && registry.last_batch.is_none_or(|last| row.batch_id <= last)
+        });
+        let what = format!("it is to be anchored on chain {chain}, which has no registry for it");
+        findings.check(known, &subject, Of::Chain, &what);
+    }
+    let some = !row.chains.is_empty() && row.chains.is_sorted_by(|a, b| a < b);
+    findings.check(
+        some,
+        &subject,
+        Of::Chain,
+        "its chains are not a list of chains",
+    );
+}
+
+/// What the sales of a batch came to.
+struct Checked {
+    /// Of each mark, whether the rows contradict it.
+    contradicted: Vec<bool>,
+    oldest: Option<OffsetDateTime>,
+    newest: Option<OffsetDateTime>,
+    in_archive: i64,
+    /// Whether all of its sales are here and right.
+    whole: bool,
+}
+
+impl Checked {
+    fn check_times(&self, row: &BatchRow, findings: &mut Findings) {
+        let subject = Subject::Batch {
+            batch: row.batch_id,
+        };
+        // rows that are wrong have wrong times
+        if self.whole {
+            let same = self.oldest == Some(row.oldest_recorded_at);
+            let what = "oldest_recorded_at is not the time of its oldest sale";
+            findings.check(same, &subject, Of::Copy, what);
+            let in_order = self.newest.is_none_or(|newest| newest <= row.sealed_at);
+            let what = "it is dated before one of its sales";
+            findings.check(in_order, &subject, Of::Times, what);
+        }
+    }
+}
+
+async fn check_sales(
+    conn: &mut PgConnection,
+    batch: &Batch,
+    marks: &[MarkRow],
+    leaves: i32,
+    sums: &RefundSums,
+    part: &mut Part,
+) -> Result<Checked, sqlx::Error> {
+    let findings_before = part.findings.0.len();
+    let mut checked = Checked {
+        contradicted: Vec::with_capacity(marks.len()),
+        oldest: None,
+        newest: None,
+        in_archive: 0,
+        whole: false,
+    };
+    let archived = store::archived(conn, batch.id).await?;
+    let mut rest = marks.iter();
+    let mut run: Option<Run<'_>> = None;
+    for page in pages(marks, i64::from(leaves)) {
+        let rows = store::sales(conn, &page).await?;
+        let mut rows = rows.iter().peekable();
+        for read in &page {
+            let starts = |mark: &MarkRow| mark.merchant_id == read.merchant_id;
+            if run.as_ref().is_none_or(|run| !starts(run.mark())) {
+                finish(run.take(), &mut checked, &mut part.findings);
+                let mark = rest.find(|mark| starts(mark));
+                run = mark.map(|mark| Run::new(mark, batch, &archived, &mut part.findings));
+            }
+            let of_read = |row: &&Row| {
+                row.sale.merchant_id == read.merchant_id && row.sale.seq <= read.last_seq
+            };
+            while let (Some(row), Some(run)) = (rows.next_if(of_read), run.as_mut()) {
+                run.add(row, batch, &mut part.findings);
+                checked.oldest = earliest(checked.oldest, Some(row.sale.recorded_at));
+                checked.newest = checked.newest.max(Some(row.sale.recorded_at));
+                part.add_refund(row, sums);
+                part.counts.sales += 1;
+            }
+        }
+    }
+    finish(run, &mut checked, &mut part.findings);
+    checked.whole = checked.in_archive == 0 && part.findings.0.len() == findings_before;
+    part.counts.archived += checked.in_archive.cast_unsigned();
+    Ok(checked)
+}
+
+fn finish(run: Option<Run<'_>>, checked: &mut Checked, findings: &mut Findings) {
+    if let Some(run) = run {
+        let finished = run.finish(findings);
+        checked.contradicted.push(finished.contradicted);
+        checked.in_archive += finished.in_archive;
+    }
+}
+
+/// Cuts runs into reads of at most [`ROWS_A_READ`] numbers. A run is never followed further than the
+/// batch has leaves: its mark may be wrong.
+fn pages(marks: &[MarkRow], leaves: i64) -> Vec<Vec<seal::Run>> {
+    let mut pages = Vec::new();
+    let mut page = Vec::new();
+    let mut room = ROWS_A_READ;
+    let mut numbers_left = 2 * leaves;
+    for mark in marks {
+        let mut first_seq = mark.first_seq;
+        let most = first_seq.saturating_add(leaves.min(numbers_left) - 1);
+        let end = mark.last_seq.min(most);
+        numbers_left -= (end - first_seq + 1).max(0);
+        while first_seq <= end {
+            let last_seq = end.min(first_seq + room - 1);
+            page.push(seal::Run {
+                merchant_id: mark.merchant_id,
+                first_seq,
+                last_seq,
+            });
+            room -= last_seq - first_seq + 1;
+            first_seq = last_seq + 1;
+            if room == 0 {
+                pages.push(std::mem::take(&mut page));
+                room = ROWS_A_READ;
+            }
+        }
+    }
+    pages.push(page);
+    pages
+}
+
+impl Part {
+    pub(super) fn add_refund(&mut self, row: &Row, sums: &RefundSums) {
+        if let Some((sale, minor)) = row.refund() {
+            let sum = self.refunds.entry(row.sale.merchant_id).or_default();
+            *sum = sum.wrapping_add(sums.term(sale, minor));
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `counterfoil audit`: the whole database, computed again and compared.
+//!
+//! Exit codes: 0 clean; 1 something is wrong; 2 nothing is wrong, but not everything was checked.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use counterfoil_proofs::caip::Caip10;
+use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::SecretString;
+use serde_json::json;
+
+use crate::audit::{Asked, Audit, Counts, Finding, Outcome, Phase, Progress};
+use crate::chain::Chain;
+use crate::clock::{Entropy, rfc3339_ms};
+use crate::config::DatabaseArgs;
+use crate::database::{self, DatabaseRole};
+
+/// Ranges that are checked at a time: each takes a core of Postgres' and one of ours.
+const WORKERS: usize = 2;
+
+/// `counterfoil audit`
+#[derive(Debug, Args)]
+pub(super) struct AuditArgs {
+    /// JSON-RPC address of a chain that you trust; once for each chain. It is told numbers of batches only
+    #[arg(long)]
+    rpc: Vec<SecretString>,
+    /// One JSON object a line: each finding, at last the verdict
+    #[arg(long)]
+    json: bool,
+    /// A directory that `counterfoil export --all` made, in place of the database
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// With --dir: the shop's registry from a source that you trust, CAIP-10 (eip155:1:0x…)
+    #[arg(long, requires = "dir")]
+    registry: Option<Caip10>,
+    #[command(flatten)]
+    database: Option<DatabaseArgs>,
+}
+
+pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
+    let report = Report::new(args.json);
+    let entropy = Entropy::system();
+    let audit = Audit::new(&entropy, &report);
+    let mut not_checked = Vec::new();
+    let asked = match everything(&args, &audit).await {
+        Ok(asked) => asked,
+        Err(error) => {
+            not_checked.push(format!("{error:#}"));
+            None
+        }
+    };
+    report.bar.finish_and_clear();
+    match &asked {
+        Some(asked) => not_checked.extend(
+            asked
+                .not_asked
+                .iter()
+                .map(|registry| format!("no RPC was given for {registry} (--rpc)")),
+        ),
+        None if args.rpc.is_empty() => {
+            not_checked.push("the chain was not asked: no RPC was given (--rpc)".to_owned());
+        }
+        None => {}
+    }
+    report.verdict(&audit.outcome(), asked.as_ref(), &not_checked)
+}
+
+/// The database, then the chains where an RPC was given.
+async fn everything(args: &AuditArgs, audit: &Audit<'_>) -> anyhow::Result<Option<Asked>> {
+    if let Some(directory) = &args.dir {
+        return files(args, directory, audit).await;
+    }
+    let database = args
+        .database
+        .as_ref()
+        .context("DATABASE_URL or --dir is needed")?;
+    let url = &database.database_url;
+    database::check_version(url).await?;
+    let pool = database::pool(url, DatabaseRole::Reader, WORKERS as u32)?;
+    audit.database(&pool, WORKERS).await?;
+    if args.rpc.is_empty() {
+        return Ok(None);
+    }
+    let chains: Result<Vec<Chain>, _> = args.rpc.iter().map(Chain::new).collect();
+    Ok(Some(audit.chains(&pool, &chains?).await?))
+}
+
+/// An exported directory, then the registry that was named.
+async fn files(
+    args: &AuditArgs,
+    directory: &Path,
+    audit: &Audit<'_>,
+) -> anyhow::Result<Option<Asked>> {
+    let roots = audit
+        .directory(directory)
+        .with_context(|| format!("{} cannot be read", directory.display()))?;
+    let [rpc] = args.rpc.as_slice() else {
+        anyhow::ensure!(
+            args.rpc.is_empty(),
+            "a directory is compared with one chain"
+        );
+        return Ok(None);
+    };
+    let registry = args
+        .registry
+        .context("whose registry it is is not known (--registry)")?;
+    let chain = Chain::new(rpc)?;
+    let found = chain.chain_id().await?;
+    anyhow::ensure!(
+        found == registry.chain_id,
+        "the RPC is of chain {found}, the registry on chain {}",
+        registry.chain_id
+    );
+    let asked = audit
+        .roots_on_chain(&roots, &chain, registry.address)
+        .await?;
+    Ok(Some(asked))
+}
+
+/// What is told while it goes on: findings on standard output, a bar where somebody looks.
+struct Report {
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Report {
+    fn new(json: bool) -> Self {
+        let bar = ProgressBar::new_spinner();
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {elapsed}  {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { json, bar }
+    }
+
+    fn line(&self, text: &str) {
+        self.bar.suspend(|| {
+            // nowhere to say that it could not be said
+            let _ = writeln!(std::io::stdout(), "{text}");
+        });
+    }
+
+    fn verdict(
+        &self,
+        outcome: &Outcome,
+        asked: Option<&Asked>,
+        not_checked: &[String],
+    ) -> anyhow::Result<ExitCode> {
+        let (verdict, code) = if outcome.counts.findings > 0 {
+            ("not_clean", 1)
+        } else if not_checked.is_empty() {
+            ("clean", 0)
+        } else {
+            ("not_fully_checked", 2)
+        };
+        let oldest = outcome.oldest_queued.map(rfc3339_ms);
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            let object = json!({
+                "verdict": verdict, "counts": outcome.counts, "oldest_queued_at": oldest,
+                "chains": asked, "not_checked": not_checked,
+            });
+            writeln!(out, "{object}")?;
+            return Ok(ExitCode::from(code));
+        }
+        let Counts {
+            batches,
+            sales,
+            unsealed,
+            archived,
+            merchants,
+            anchors,
+            findings,
+        } = outcome.counts;
+        let since = oldest.map_or_else(String::new, |at| format!(", the oldest since {at}"));
+        writeln!(
+            out,
+            "{sales} sales of {merchants} merchants; {unsealed} wait for a batch{since}"
+        )?;
+        if archived > 0 {
+            writeln!(
+                out,
+                "{archived} more are archived: the leaves of their batches stand for them"
+            )?;
+        }
+        writeln!(out, "{batches} batches, {anchors} anchors")?;
+        if let Some(Asked {
+            finalized, waiting, ..
+        }) = asked
+        {
+            writeln!(
+                out,
+                "{finalized} roots are final on chain, {waiting} are not yet"
+            )?;
+        }
+        let not_checked = not_checked.join("\n  ");
+        match verdict {
+            "clean" => writeln!(out, "\nCLEAN")?,
+            "not_clean" if not_checked.is_empty() => {
+                writeln!(out, "\nNOT CLEAN\n  {findings} findings")?
+            }
+            "not_clean" => writeln!(
+                out,
+                "\nNOT CLEAN\n  {findings} findings\n  not checked: {not_checked}"
+            )?,
+            _ => writeln!(out, "\nNOT FULLY CHECKED\n  {not_checked}")?,
+        }
+        Ok(ExitCode::from(code))
+    }
+}
+
+impl Progress for Report {
+    fn found(&self, finding: &Finding) {
+        if self.json {
+            self.line(&json!(finding).to_string());
+        } else {
+            self.line(&format!("wrong        {finding}"));
+        }
+    }
+
+    fn reached(&self, phase: Phase, counts: &Counts) {
+        let doing = match phase {
+            Phase::Batches => "batches",
+            Phase::Merchants => "merchants",
+            Phase::Orders => "order ids",
+            Phase::Keys => "idempotency keys",
+            Phase::Anchors => "anchors",
+        };
+        self.bar.set_message(format!(
+            "{doing}: {} sales, {} batches, {} findings",
+            counts.sales, counts.batches, counts.findings
+        ));
+    }
+}

@@ -1,0 +1,130 @@
+//! `counterfoil export --all`: every batch and its sales as files, for an audit without a database.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use counterfoil_proofs::manifest::BatchFile;
+use counterfoil_proofs::receipt::{BatchRef, Receipt, Version};
+use counterfoil_proofs::timestamp::Timestamp;
+use counterfoil_proofs::{Hash, verify};
+use sqlx::PgConnection;
+
+use super::checked_batch;
+use crate::anchor::store::batches;
+use crate::audit::directory::{batch_file, sales_file};
+use crate::ids::MerchantId;
+use crate::sales::stored::StoredSale;
+
+/// Rows that are read at once.
+const ROWS: i64 = 500;
+
+/// Writes all batches, and their sales as receipts. A batch whose files are there is left as it is.
+pub(super) async fn export(db: &mut PgConnection, directory: &Path) -> anyhow::Result<u64> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("{} cannot be made", directory.display()))?;
+    let newest = batches::newest(db).await?.unwrap_or(0);
+    for batch in 1..=newest {
+        let id = batch.cast_unsigned();
+        // it is written last, so it says that both are whole
+        let path = batch_file(directory, id);
+        if path.exists() {
+            continue;
+        }
+        let (file, root) = checked_batch(db, batch).await?;
+        write(&sales_file(directory, id), async |out| {
+            export_sales(db, &file, root, out).await
+        })
+        .await?;
+        write(&path, async |out| Ok(writeln!(out, "{}", file.to_json())?)).await?;
+    }
+    Ok(newest.cast_unsigned())
+}
+
+/// Writes a file that has its name once it is whole.
+async fn write(
+    path: &Path,
+    fill: impl AsyncFnOnce(&mut BufWriter<File>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let cannot = || format!("{} cannot be written", path.display());
+    let unfinished = path.with_added_extension("unfinished");
+    let mut out = BufWriter::new(File::create(&unfinished).with_context(cannot)?);
+    fill(&mut out).await.with_context(cannot)?;
+    out.flush().with_context(cannot)?;
+    std::fs::rename(&unfinished, path).with_context(cannot)
+}
+
+async fn export_sales(
+    db: &mut PgConnection,
+    file: &BatchFile,
+    root: Hash,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let batch = BatchRef {
+        id: file.manifest.batch,
+        root,
+        sealed_at: Timestamp::from_millis(file.manifest.sealed_at).context("the batch's time")?,
+    };
+    for mark in &file.marks {
+        let merchant = MerchantId(uuid::Uuid::from_bytes(mark.merchant));
+        let mut after = mark.first_seq.cast_signed() - 1;
+        while after < mark.last_seq.cast_signed() {
+            let rows = rows_after(db, merchant, after, mark.last_seq.cast_signed()).await?;
+            let Some((last, _)) = rows.last() else { break };
+            after = last.seq;
+            for (row, proof) in rows {
+                let what = || format!("sale {} of {merchant} is damaged; run audit", row.seq);
+                let receipt = Receipt {
+                    version: Version::V1,
+                    sale: row.to_sale().with_context(what)?,
+                    details: Some(String::from_utf8(row.details.clone()).with_context(what)?),
+                    proof: verify::siblings(&proof.unwrap_or_default()).with_context(what)?,
+                    batch: Some(batch),
+                    // hints, which change until they are final, and are not needed here
+                    anchors: Vec::new(),
+                };
+                writeln!(out, "{}", receipt.to_json())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn rows_after(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    after: i64,
+    last: i64,
+) -> Result<Vec<(StoredSale, Option<Vec<u8>>)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select merchant_id, sale_id, seq, order_id, kind, refers_to, customer, currency, amount_minor,
+                recorded_at, details, details_hash, salt, proof
+         from sale where merchant_id = $1 and seq > $2 and seq <= $3 order by seq limit $4",
+        merchant.0,
+        after,
+        last,
+        ROWS,
+    );
+    let rows = rows.fetch_all(db).await?.into_iter();
+    Ok(rows
+        .map(|row| {
+            let sale = StoredSale {
+                merchant_id: row.merchant_id,
+                sale_id: row.sale_id,
+                seq: row.seq,
+                order_id: row.order_id,
+                kind: row.kind,
+                refers_to: row.refers_to,
+                customer: row.customer,
+                currency: row.currency,
+                amount_minor: row.amount_minor,
+                recorded_at: row.recorded_at,
+                details: row.details,
+                details_hash: row.details_hash,
+                salt: row.salt,
+            };
+            (sale, row.proof)
+        })
+        .collect())
+}
