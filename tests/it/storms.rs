@@ -4,7 +4,6 @@ mod deadlocks;
 mod exactly_once;
 mod fleet;
 mod plan;
-mod redis;
 mod tills;
 mod weather;
 

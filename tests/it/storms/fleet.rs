@@ -21,9 +21,8 @@ use tokio::process::Child;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::redis::RedisServer;
 use crate::cli::program::{Scratch, program, run};
-use crate::harness::Client;
+use crate::harness::{Client, Redis};
 
 /// How long a process or a service may take to be up.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -33,7 +32,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// The services and the processes.
 pub(super) struct Fleet {
     pub(super) processes: Vec<Process>,
-    pub(super) redis: Option<RedisServer>,
+    pub(super) redis: Mutex<Redis>,
     pub(super) postgres: Postgres,
     /// The database, as its owner.
     pub(super) owner: PgPool,
@@ -53,12 +52,10 @@ impl Fleet {
         run(program(&["migrate"]).env("DATABASE_URL", &database_url))
             .await
             .expect(0);
-        let redis = running
-            .redis_url()
-            .map(|url| RedisServer::of(url, &running.data_dir().join("redis")));
+        let redis = Redis::start(&[]).await;
         let postgres = Postgres::of(running.data_dir());
         let processes = (0..count)
-            .map(|number| Process::new(number, &database_url, running.redis_url(), &scratch))
+            .map(|number| Process::new(number, &database_url, &redis, &scratch))
             .collect();
         let owner = PgPoolOptions::new()
             .max_connections(4)
@@ -66,7 +63,7 @@ impl Fleet {
             .expect("an address");
         let fleet = Self {
             processes,
-            redis,
+            redis: Mutex::new(redis),
             postgres,
             owner,
             database_url,
@@ -170,10 +167,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    fn new(number: usize, database_url: &str, redis_url: Option<&str>, scratch: &Scratch) -> Self {
+    fn new(number: usize, database_url: &str, redis: &Redis, scratch: &Scratch) -> Self {
         let listen = format!("127.0.0.1:{}", free_port());
-        let mut environment = vec![
+        let environment = vec![
             ("DATABASE_URL", database_url.to_owned()),
+            ("REDIS_URL", redis.url().expose_secret().to_owned()),
             ("COUNTERFOIL_LISTEN", listen.clone()),
             ("COUNTERFOIL_METRICS_LISTEN", "127.0.0.1:0".to_owned()),
             // the same on all, as behind one name
@@ -183,7 +181,6 @@ impl Process {
             ),
             ("COUNTERFOIL_BATCH_INTERVAL", "1s".to_owned()),
         ];
-        environment.extend(redis_url.map(|url| ("REDIS_URL", url.to_owned())));
         Self {
             url: format!("http://{listen}"),
             number,
@@ -246,17 +243,13 @@ impl Process {
     /// Neither runs nor lets go of anything, for a while.
     pub(super) async fn freeze(&self, time: Duration) {
         let held = self.child.lock().await;
-        let pid = held.as_ref().and_then(Child::id).expect("a process");
-        freeze(i32::try_from(pid).expect("a pid"), time).await;
+        let pid = held.as_ref().and_then(Child::id);
+        let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let pid = pid.expect("a process");
+        kill_process(pid, Signal::STOP).expect("a process to stop");
+        sleep(time).await;
+        kill_process(pid, Signal::CONT).expect("a stopped process");
     }
-}
-
-/// Stops a process, and lets it go on after a while.
-pub(super) async fn freeze(pid: i32, time: Duration) {
-    let pid = Pid::from_raw(pid).expect("a pid");
-    kill_process(pid, Signal::STOP).expect("a process to stop");
-    sleep(time).await;
-    kill_process(pid, Signal::CONT).expect("a stopped process");
 }
 
 fn log_of(scratch: &Scratch, number: usize) -> PathBuf {
@@ -325,7 +318,7 @@ impl Postgres {
     }
 }
 
-/// Services that are stopped and deleted when dropped, also those that were started again meanwhile.
+/// Services that are stopped and deleted when dropped, also a Postgres that was started again meanwhile.
 struct Kept {
     services: Option<Services>,
     options: Options,
@@ -351,8 +344,7 @@ impl Kept {
 }
 
 impl Drop for Kept {
-    /// Let go of and taken up again, so that a Postgres or a Redis that was started anew is found by
-    /// its pid file. On a thread with a runtime of its own: dropping cannot wait.
+    /// Let go of and taken up again, so that a Postgres that was started anew is found by its pid file. On a thread with a runtime of its own: dropping cannot wait.
     fn drop(&mut self) {
         drop(self.services.take());
         let options = self.options.clone();

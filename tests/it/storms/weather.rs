@@ -133,18 +133,25 @@ async fn hold(owner: &PgPool, merchant: MerchantId, time: Duration) {
 
 impl CacheGust {
     async fn blow(self, fleet: &Fleet, dice: &Dice) {
-        let Some(redis) = &fleet.redis else { return };
+        let mut redis = fleet.redis.lock().await;
         match self {
-            Self::Flush => redis.command(&["FLUSHALL"]).await,
+            Self::Flush => redis.ask(&["FLUSHALL"]).await,
             Self::Pause => {
                 let time = dice.time(10, 2_000);
-                redis
-                    .command(&["CLIENT", "PAUSE", &time.as_millis().to_string()])
-                    .await;
+                let millis = time.as_millis().to_string();
+                redis.ask::<()>(&["CLIENT", "PAUSE", &millis]).await;
                 sleep(time).await;
             }
-            Self::Freeze => redis.freeze(dice.time(10, 2_000)).await,
-            Self::Replace => redis.replace(dice.time(0, 500)).await,
+            Self::Freeze => {
+                redis.freeze();
+                sleep(dice.time(10, 2_000)).await;
+                redis.thaw();
+            }
+            Self::Replace => {
+                redis.kill();
+                sleep(dice.time(0, 500)).await;
+                redis.restart().await;
+            }
         }
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! `COUNTERFOIL_STORM_SEED` repeats a run, `STORM_SCHEDULES` sets how many orders are tried.
 
+mod life;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,9 +16,10 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use uuid::Uuid;
 
-use super::{Bounds, Full, Load, Pushed, Queue, drain, lock};
+use super::{Bounds, Full, Load, Pushed, drain, lock};
 use crate::clock::Entropy;
 use crate::ids::MerchantId;
+use life::{Life, Process, sum};
 
 /// Small, so that they are met.
 const BOUNDS: Bounds = Bounds {
@@ -96,6 +99,7 @@ struct Row {
     attempt: u64,
     /// Its place in the order of arrival.
     arrival: u64,
+    load: Load,
     reply: oneshot::Sender<Answer>,
 }
 
@@ -145,39 +149,6 @@ struct Ledger {
     refused: Vec<u64>,
     told: BTreeMap<(u128, u8, u8), Told>,
     made: Vec<u64>,
-}
-
-/// One life of a server process.
-struct Life {
-    queue: Mutex<Queue<Row>>,
-    /// By merchant: the last arrival, the last that was flushed, whether a flush is under way.
-    lanes: Mutex<BTreeMap<u128, (u64, u64, bool)>>,
-}
-
-impl Default for Life {
-    fn default() -> Self {
-        Self {
-            queue: Mutex::new(Queue::new(BOUNDS)),
-            lanes: Mutex::default(),
-        }
-    }
-}
-
-/// A server process through its lives.
-#[derive(Default)]
-struct Process {
-    life: Mutex<Arc<Life>>,
-    flushers: Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Process {
-    /// Begins another life; what is left of this one.
-    fn die(&self) -> (Arc<Life>, Vec<JoinHandle<()>>) {
-        (
-            std::mem::take(&mut *held(&self.life)),
-            std::mem::take(&mut *held(&self.flushers)),
-        )
-    }
 }
 
 fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -253,26 +224,25 @@ impl World {
         let mut rows = Vec::new();
         let mut answers = Vec::new();
         let mut attempts = Vec::new();
-        {
-            let mut lanes = held(&life.lanes);
-            let (last, ..) = lanes.entry(merchant.0.as_u128()).or_default();
-            for draft in drafts {
-                *last += 1;
-                let mut ledger = held(&self.ledger);
-                ledger.attempts += 1;
-                attempts.push(ledger.attempts);
-                let (reply, answer) = oneshot::channel();
-                let row = Row {
-                    draft: *draft,
-                    attempt: ledger.attempts,
-                    arrival: *last,
-                    reply,
-                };
-                rows.push((row, Load::row(thread_rng().gen_range(1..=12))));
-                answers.push(answer);
-            }
+        for (at, draft) in (1..).zip(drafts) {
+            let mut ledger = held(&self.ledger);
+            ledger.attempts += 1;
+            attempts.push(ledger.attempts);
+            let load = Load::row(thread_rng().gen_range(1..=12));
+            let (reply, answer) = oneshot::channel();
+            let row = Row {
+                draft: *draft,
+                attempt: ledger.attempts,
+                arrival: life.arrived(merchant) + at,
+                load,
+                reply,
+            };
+            rows.push((row, load));
+            answers.push(answer);
         }
+        let loads: Vec<Load> = rows.iter().map(|(_, load)| *load).collect();
         let pushed = lock(&life.queue).push(merchant, rows);
+        life.check_push(merchant, &loads, pushed.is_ok());
         match pushed {
             Err(Full) => {
                 held(&self.ledger).refused.append(&mut attempts);
@@ -332,7 +302,8 @@ async fn lane(world: World, life: Arc<Life>, merchant: MerchantId) {
 
 /// One flush: what Redis knows, then the database, then the answers, then Redis is told.
 async fn flush(world: World, life: Arc<Life>, merchant: MerchantId, rows: Vec<Row>) {
-    check_flush(&life, merchant, &rows);
+    life.check_flush(merchant, &rows);
+    let load = sum(rows.iter().map(|row| row.load));
     yield_now().await;
     let remembered: Vec<Option<Told>> = rows.iter().map(|row| world.remembered(row)).collect();
     yield_now().await;
@@ -354,22 +325,8 @@ async fn flush(world: World, life: Arc<Life>, merchant: MerchantId, rows: Vec<Ro
     yield_now().await;
     world.remember(&to_remember);
     yield_now().await;
-    let mut lanes = held(&life.lanes);
-    lanes.entry(merchant.0.as_u128()).or_default().2 = false;
-}
-
-/// A flush is within its bounds, alone, and in the order of arrival.
-fn check_flush(life: &Life, merchant: MerchantId, rows: &[Row]) {
-    assert!((1..=BOUNDS.flush.rows).contains(&rows.len()));
-    assert!(lock(&life.queue).rows() <= BOUNDS.queue.rows);
-    let mut lanes = held(&life.lanes);
-    let (_, flushed, is_flushing) = lanes.entry(merchant.0.as_u128()).or_default();
-    assert!(!*is_flushing, "two flushes of a lane at once");
-    *is_flushing = true;
-    for row in rows {
-        assert!(row.arrival > *flushed, "not in the order of arrival");
-        *flushed = row.arrival;
-    }
+    // no step between this and the lane's next
+    life.flushed(merchant, load);
 }
 
 impl World {
