@@ -43,6 +43,15 @@ pub const READS_TOGETHER: usize = 32;
 /// How long one of those statements may take, with the connection for it.
 pub const READ_TIME: Duration = Duration::from_secs(10);
 
+/// How long a final answer is kept in Redis.
+pub const KEPT_TIME: Duration = Duration::from_secs(60 * 60);
+/// A final answer that is kept in Redis, bytes.
+pub const KEPT_BYTES: usize = 64 * 1024;
+/// How long it is known that an answer was asked for: again within it, it is kept.
+pub const ASKED_TIME: Duration = Duration::from_secs(10 * 60);
+/// Of how many answers that is known.
+pub const ASKED_RECEIPTS: u64 = 100_000;
+
 /// Requests a second of one key unless configured: far above a shop's rush hour, and far below what one
 /// process can do.
 pub const KEY_REQUESTS: u32 = 5_000;

@@ -29,6 +29,7 @@ use crate::limits;
 use crate::sales::Sales;
 use crate::sales::archive::Archive;
 use crate::sales::intake::Intake;
+use crate::sales::kept::Keeper;
 use crate::sales::lookup::Lookup;
 use crate::server::{self, Server};
 use crate::worker::{self, Worker};
@@ -205,6 +206,7 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
     let cache = cache(config)?;
     if let Some(cache) = &cache {
         sales.intake = sales.intake.remembering(cache.clone());
+        sales.kept = Keeper::new(cache.clone());
     }
     let cache = cache.map(|cache| (cache, sales.pool.clone()));
     let server = Server {
@@ -260,6 +262,7 @@ fn sales(
             writes,
         ),
         lookup: Lookup::new(&pool, &archive),
+        kept: Keeper::default(),
         keys: Keys::new(pool.clone(), site.clock.clone()),
         site,
         pool,

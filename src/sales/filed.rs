@@ -17,6 +17,16 @@ pub enum Wanted {
     Order(String),
 }
 
+impl Wanted {
+    /// Its text. A proof is named by the order and a receipt by the sale, so the two are never mixed up.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Sale(id) => id.to_string(),
+            Self::Order(order) => order.clone(),
+        }
+    }
+}
+
 /// A sale and where it stands.
 #[derive(Debug, Clone)]
 pub struct Filed {

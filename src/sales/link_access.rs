@@ -57,14 +57,16 @@ impl Asker {
         Ok(Self { merchant, right })
     }
 
-    /// Whether a sale of this merchant is theirs to read.
-    pub fn may_read(&self, sale: &StoredSale) -> bool {
-        let own = || fixed(&sale.salt).map(|salt| link::link(&salt));
+    /// Whether a sale of this merchant is theirs to read, when this is its link.
+    pub fn may_read(&self, link: &str) -> bool {
         match &self.right {
             Right::Key => true,
-            Right::Link(given) => {
-                own().is_some_and(|own| own.as_bytes().ct_eq(given.as_bytes()).into())
-            }
+            Right::Link(given) => link.as_bytes().ct_eq(given.as_bytes()).into(),
         }
     }
+}
+
+/// The link of a sale; none for a row that nobody of us wrote.
+pub fn link_of(sale: &StoredSale) -> Option<String> {
+    fixed(&sale.salt).map(|salt| link::link(&salt))
 }

@@ -12,6 +12,7 @@ pub mod details;
 pub mod filed;
 pub mod first_version;
 pub mod intake;
+pub mod kept;
 pub mod link_access;
 pub mod lookup;
 pub mod read;
@@ -28,6 +29,7 @@ use sqlx::PgPool;
 use crate::http::Site;
 use crate::http::keys::Keys;
 use intake::Intake;
+use kept::Keeper;
 use lookup::Lookup;
 
 /// What the routes of this folder share.
@@ -39,6 +41,8 @@ pub struct Sales {
     pub intake: Intake,
     /// Finds single sales.
     pub lookup: Lookup,
+    /// Keeps final answers.
+    pub kept: Keeper,
     /// The callers.
     pub keys: Keys,
     /// The installation.

@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::Sales;
 use super::filed::{AnchorRow, Filed, Wanted};
-use super::link_access::{Asker, missing};
+use super::kept::Kept;
+use super::link_access::{Asker, link_of, missing};
 use super::stored::fixed;
 use crate::chain;
 use crate::clock::{from_unix_ms, unix_ms};
@@ -262,11 +263,20 @@ enum Form {
 }
 
 impl Form {
-    fn media_type(self) -> &'static str {
+    /// What it is kept as. Of another shape it has another number.
+    fn kind(self) -> &'static str {
         match self {
+            Self::Proof => "proof1",
+            Self::Receipt => "receipt1",
+        }
+    }
+
+    fn answer(self, request: &HeaderMap, body: String, keep: Keep) -> Response {
+        let media_type = match self {
             Self::Proof => "application/json",
             Self::Receipt => MEDIA_TYPE,
-        }
+        };
+        conditional(request, media_type, body, keep)
     }
 
     fn write(self, issued: Issued) -> String {
@@ -285,16 +295,32 @@ async fn answer(
     form: Form,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    let place = sales
+        .kept
+        .place(asker.merchant, form.kind(), &wanted.name())
+        .await;
+    let kept = match &place {
+        Some(place) => place.get().await,
+        None => None,
+    };
+    // who has no right to it goes on as if it did not exist, and is told so by the database
+    if let Some(kept) = kept.filter(|kept| asker.may_read(&kept.link)) {
+        return Ok(form.answer(headers, kept.body, Keep::Immutable));
+    }
     let filed = sales.lookup.find(asker.merchant, wanted).await?;
-    let filed = filed
-        .filter(|filed| asker.may_read(&filed.sale))
+    let filed = filed.ok_or_else(missing)?;
+    let link = link_of(&filed.sale)
+        .filter(|link| asker.may_read(link))
         .ok_or_else(missing)?;
     let issued = issue(filed)?;
-    let keep = if issued.is_final() {
-        Keep::Immutable
-    } else {
-        Keep::Seconds(sales.site.pending_max_age)
-    };
-    let body = form.write(issued);
-    Ok(conditional(headers, form.media_type(), body, keep))
+    let (is_final, body) = (issued.is_final(), form.write(issued));
+    if !is_final {
+        let keep = Keep::Seconds(sales.site.pending_max_age);
+        return Ok(form.answer(headers, body, keep));
+    }
+    let kept = Kept { link, body };
+    if let Some(place) = place {
+        place.put(&kept);
+    }
+    Ok(form.answer(headers, kept.body, Keep::Immutable))
 }

@@ -21,6 +21,7 @@ use counterfoil::ids::MerchantId;
 use counterfoil::sales::Sales;
 use counterfoil::sales::archive::Archive;
 use counterfoil::sales::intake::Intake;
+use counterfoil::sales::kept::Keeper;
 use counterfoil::sales::lookup::Lookup;
 use counterfoil::server::{self, Server};
 use secrecy::ExposeSecret;
@@ -128,14 +129,17 @@ impl Running {
             writes.clone(),
         );
         let watching = CancellationToken::new();
+        let mut kept = Keeper::default();
         if let Some(cache) = cache {
             intake = intake.remembering(cache.clone());
+            kept = Keeper::new(cache.clone());
             let (pool, stopped) = (pool.clone(), watching.clone());
             tokio::spawn(async move { cache.watch(&pool, stopped).await });
         }
         let sales = Sales {
             intake,
             lookup: Lookup::new(&pool, &archive),
+            kept,
             keys: Keys::new(pool.clone(), clock),
             pool,
             site,

@@ -21,6 +21,7 @@ mod growth;
 mod harness;
 mod hostile;
 mod idempotency;
+mod kept;
 mod mutations;
 mod openapi;
 mod rates;
