@@ -20,7 +20,7 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// The group role a connection takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseRole {
-    /// Executes `record_sales` and reads.
+    /// Executes `record_sales_2` and reads.
     Api,
     /// Seals, anchors and purges.
     Worker,

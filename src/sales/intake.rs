@@ -124,7 +124,7 @@ pub enum IntakeError {
     #[error("the merchant is not in the database")]
     MerchantUnknown,
     /// The function answered something that is not in its contract.
-    #[error("record_sales answered {0:?}")]
+    #[error("record_sales_2 answered {0:?}")]
     Contract(String),
     /// The flush broke off, or the database did not answer it in time.
     #[error("the flush ended without an answer")]

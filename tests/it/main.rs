@@ -27,6 +27,7 @@ mod openapi;
 mod rates;
 mod reading;
 mod receipts;
+mod record_sales;
 mod refunds;
 mod remembered;
 mod roles;

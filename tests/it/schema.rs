@@ -124,19 +124,19 @@ async fn every_role_may_do_what_it_needs_and_no_more() {
             .and_then(|e| e.code().map(|code| code.into_owned()));
         assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
     }
-    let execute = "select has_function_privilege($1, p.oid, 'execute') from pg_proc p where p.proname = 'record_sales'";
+    let execute = "select has_function_privilege($1, p.oid, 'execute') from pg_proc p where p.proname like 'record_sales%'";
     for (role, may) in [
         ("counterfoil_api", true),
         ("counterfoil_worker", false),
         ("counterfoil_reader", false),
         ("public", false),
     ] {
-        let found: bool = sqlx::query_scalar(execute)
+        let found: Vec<bool> = sqlx::query_scalar(execute)
             .bind(role)
-            .fetch_one(&app.db.owner)
+            .fetch_all(&app.db.owner)
             .await
             .unwrap();
-        assert_eq!(found, may, "{role}");
+        assert_eq!(found, [may; 2], "{role}");
     }
     let reads: bool =
         sqlx::query_scalar("select has_table_privilege('counterfoil_reader', 'api_key', 'select')")

@@ -1,4 +1,4 @@
-//! The call of `record_sales`, and what its outcomes mean.
+//! The call of `record_sales_2`, and what its outcomes mean.
 
 use sqlx::{PgExecutor, PgPool};
 use time::OffsetDateTime;
@@ -31,7 +31,7 @@ pub(super) async fn slice(
             call(&mut *db, merchant, prepared).await?
         }
         Err(error) if prepared.len() > 1 => {
-            tracing::error!(error = %error, rows = prepared.len(), "record_sales raised; recording one by one");
+            tracing::error!(error = %error, rows = prepared.len(), "record_sales_2 raised; recording one by one");
             one_by_one(pool, merchant, prepared).await?
         }
         rows => rows?,
@@ -67,7 +67,7 @@ async fn one_by_one(
             Ok(mut row) => rows.append(&mut row),
             Err(error) if is_unavailable(&error) => return Err(error),
             Err(error) => {
-                tracing::error!(error = %error, sale_id = %one.sale_id, "record_sales raised for one sale");
+                tracing::error!(error = %error, sale_id = %one.sale_id, "record_sales_2 raised for one sale");
                 rows.push(Row {
                     outcome: "failed".to_owned(),
                     ..Row::default()
@@ -112,7 +112,7 @@ async fn read_back(
     Ok(sales)
 }
 
-/// A row that `record_sales` returns.
+/// A row that `record_sales_2` returns.
 #[derive(Default)]
 struct Row {
     outcome: String,
@@ -152,7 +152,7 @@ async fn call(
     sqlx::query_as!(
         Row,
         r#"select outcome as "outcome!", sale_id, seq, recorded_at, refers_to, answer, refusal
-           from record_sales($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+           from record_sales_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
            order by ord"#,
         merchant.0,
         &column(prepared, |p| p.draft.slot.space),
