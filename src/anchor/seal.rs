@@ -12,18 +12,20 @@ use counterfoil_proofs::manifest::ManifestError;
 use counterfoil_proofs::tree::TreeError;
 use counterfoil_proofs::{Hash, hex};
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::store::RowCount;
 use super::store::chains;
-use super::store::seal::{self as store, SealHead, Seals, Waiting};
+use super::store::seal::{self as store, SealHead, Waiting};
 use crate::chain::is_production;
 use crate::clock::{Entropy, from_unix_ms};
 use crate::telemetry;
 use draft::{Draft, Frozen};
 use leaves::{Fault, MerchantLeaves};
 
-/// Rows that one statement writes: enough to forget the statement, few enough for its parameters.
+/// Rows that one statement writes: enough to forget the statement. Their proofs are some 4 MB, which is
+/// what both ends of the connection hold of them at a time.
 const ROWS_A_STATEMENT: usize = 8192;
 
 /// What a step of sealing did.
@@ -102,6 +104,7 @@ pub async fn step(
     batch_leaves: usize,
 ) -> Result<Outcome, SealError> {
     let mut conn = pool.acquire().await?;
+    let begun = Instant::now();
     let read = read(&mut conn, batch_leaves).await?;
     for (merchant, fault) in read.faults {
         leaves::hold(&mut conn, merchant, &fault).await?;
@@ -121,6 +124,7 @@ pub async fn step(
         merchants: read.merchants,
     };
     let entropy = entropy.clone();
+    let has_read = Instant::now();
     let frozen = match tokio::task::spawn_blocking(move || draft.freeze(&entropy)).await? {
         Ok(frozen) => frozen,
         Err(error) => {
@@ -128,7 +132,27 @@ pub async fn step(
             return Err(error);
         }
     };
-    write(&mut conn, &head, &frozen).await
+    let has_frozen = Instant::now();
+    let outcome = write(&mut conn, &head, &frozen).await?;
+    if let Outcome::Sealed {
+        batch,
+        root,
+        leaves,
+        merchants,
+    } = outcome
+    {
+        tracing::info!(
+            batch,
+            leaves,
+            merchants,
+            root = hex::encode(&root),
+            read_ms = (has_read - begun).as_millis(),
+            tree_ms = (has_frozen - has_read).as_millis(),
+            write_ms = has_frozen.elapsed().as_millis(),
+            "sealed"
+        );
+    }
+    Ok(outcome)
 }
 
 /// How many sales wait that may be sealed, as far as is visible now.
@@ -200,6 +224,7 @@ async fn write(
     if store::lock_head(&mut tx).await? != *read {
         return Ok(Outcome::Lost);
     }
+    store::find_rows_by_index(&mut tx).await?;
     store::insert_batch(
         &mut tx,
         manifest,
@@ -211,15 +236,7 @@ async fn write(
     .await?;
     store::insert_marks(&mut tx, batch, marks).await?;
     for rows in rows.chunks(ROWS_A_STATEMENT) {
-        let mut seals = Seals::default();
-        for row in rows {
-            seals.merchants.push(row.merchant_id);
-            seals.sales.push(row.sale_id);
-            seals.leaves.push(row.leaf);
-            seals.indices.push(row.index as i32);
-            seals.proofs.push(frozen.proofs.get(row.index));
-        }
-        let written = store::write_seals(&mut tx, batch, &seals).await?;
+        let written = store::write_seals(&mut tx, batch, &frozen.seals(rows)).await?;
         RowCount::check("the seal of sales", rows.len(), written)?;
     }
     let cleared = store::clear_queue(&mut tx, marks).await?;
@@ -234,13 +251,6 @@ async fn write(
     let moved = store::move_head(&mut tx, batch, &next).await?;
     RowCount::check("the moving of the head", 1, moved)?;
     tx.commit().await?;
-    tracing::info!(
-        batch,
-        leaves = rows.len(),
-        merchants = marks.len(),
-        root = hex::encode(&frozen.root),
-        "sealed"
-    );
     Ok(Outcome::Sealed {
         batch,
         root: frozen.root,

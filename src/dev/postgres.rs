@@ -35,13 +35,17 @@ const ACCESS: &str = "host all all 127.0.0.1/32 scram-sha-256\n";
 
 /// Settings that hold whatever the cluster's own configuration says. What is acknowledged has to
 /// survive a crash here as in production, or the drills would prove nothing.
-const SETTINGS: [&str; 9] = [
+///
+/// A batch is some 300 MB of rows: in less than that of buffers they are written out and read again
+/// while they are sealed.
+const SETTINGS: [&str; 10] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
     "fsync=on",
     "full_page_writes=on",
     "synchronous_commit=on",
     "max_connections=200",
+    "shared_buffers=512MB",
     "max_wal_size=4GB",
     "timezone=UTC",
     "log_timezone=UTC",

@@ -64,8 +64,21 @@ impl Ledger {
 
     /// Records sales of a merchant, each a pound.
     pub(crate) async fn record(&self, merchant: MerchantId, count: u64) {
+        self.record_baskets(merchant, count, 0).await;
+    }
+
+    /// Records sales of a merchant, each a pound and of so many lines.
+    pub(crate) async fn record_baskets(&self, merchant: MerchantId, count: u64, lines: u64) {
         let first = self.orders.fetch_add(count, Ordering::SeqCst);
-        let pound = |order| json!({ "order_id": format!("A-{order}"), "amount": { "value": "1.00", "currency": "GBP" } });
+        let line = |order: u64, n: u64| {
+            json!({ "sku": format!("S-{}", order * 7919 + n), "name": format!("Thing {}", n * 31),
+                    "quantity": "1", "unit_price": "0.05" })
+        };
+        let pound = |order: u64| {
+            let lines: Vec<Value> = (0..lines).map(|n| line(order, n)).collect();
+            json!({ "order_id": format!("A-{order}"), "lines": lines,
+                    "amount": { "value": "1.00", "currency": "GBP" } })
+        };
         self.record_requests(merchant, (first..first + count).map(pound).collect())
             .await;
     }

@@ -2,7 +2,7 @@
 
 use counterfoil_proofs::Hash;
 use counterfoil_proofs::manifest::{Manifest, Mark, anchored_root, marks_hash, next_head};
-use counterfoil_proofs::tree::{Proofs, Tree};
+use counterfoil_proofs::tree::Tree;
 use rs_merkle::{Hasher, MerkleTree};
 use sha3::{Digest, Keccak256};
 use time::OffsetDateTime;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::SealError;
 use super::leaves::MerchantLeaves;
-use crate::anchor::store::seal::SealHead;
+use crate::anchor::store::seal::{SealHead, Seals};
 use crate::clock::{Entropy, unix_ms};
 
 /// Everything that a batch is made of. There is at least one merchant.
@@ -32,7 +32,8 @@ pub(super) struct Frozen {
     /// The anchored root.
     pub(super) root: Hash,
     pub(super) tree: Tree,
-    pub(super) proofs: Proofs,
+    /// M, the last sibling of every proof.
+    pub(super) manifest_hash: Hash,
     pub(super) rows: Vec<Row>,
     pub(super) chains: Vec<i64>,
     /// When its oldest sale was recorded.
@@ -48,13 +49,23 @@ pub(super) struct Row {
 }
 
 impl Draft {
-    /// Computes marks, tree, manifest and proofs. Takes the time of a few hashes a leaf.
+    /// Computes marks, tree and manifest. Takes the time of a few hashes a leaf.
     pub(super) fn freeze(self, entropy: &Entropy) -> Result<Frozen, SealError> {
         let batch = self.head.next_batch;
         let leaves = self.merchants.iter().flat_map(|merchant| &merchant.sales);
         let tree = Tree::build(leaves.map(|sale| sale.leaf).collect())
             .map_err(|source| SealError::Tree { batch, source })?;
-        let (ours, theirs) = (tree.root(), independent_root(tree.leaves()));
+        let ours = tree.root();
+        // the second root and the running hashes are a core's work each
+        let (theirs, marks) = std::thread::scope(|threads| {
+            let theirs = threads.spawn(|| independent_root(tree.leaves()));
+            let marks: Vec<Mark> = self
+                .merchants
+                .iter()
+                .map(|merchant| mark(merchant, entropy))
+                .collect();
+            (theirs.join().ok().flatten(), marks)
+        });
         if theirs != Some(ours) {
             return Err(SealError::RootsDiffer {
                 batch,
@@ -62,11 +73,6 @@ impl Draft {
                 theirs,
             });
         }
-        let marks: Vec<Mark> = self
-            .merchants
-            .iter()
-            .map(|merchant| mark(merchant, entropy))
-            .collect();
         let manifest = Manifest {
             batch: batch.cast_unsigned(),
             previous: self.head.last_root,
@@ -81,7 +87,7 @@ impl Draft {
         let manifest_hash = manifest.hash();
         Ok(Frozen {
             root: anchored_root(&ours, &manifest_hash),
-            proofs: tree.proofs(&manifest_hash),
+            manifest_hash,
             rows: self.rows(&tree),
             oldest: self.times().min().unwrap_or(self.now),
             manifest,
@@ -121,6 +127,27 @@ impl Draft {
             }));
         }
         rows
+    }
+}
+
+impl Frozen {
+    /// What is written onto some of its rows. Proofs are put together here and not all at once: those of a
+    /// large batch are hundreds of megabytes.
+    pub(super) fn seals(&self, rows: &[Row]) -> Seals {
+        let mut seals = Seals::default();
+        for row in rows {
+            let before = seals.proofs.len();
+            let siblings = self.tree.proof(row.index);
+            seals.proofs.extend_from_slice(siblings.as_flattened());
+            seals.proofs.extend_from_slice(&self.manifest_hash);
+            let length = seals.proofs.len() - before;
+            seals.proof_lengths.push(length as i32);
+            seals.merchants.push(row.merchant_id);
+            seals.sales.push(row.sale_id);
+            seals.leaves.extend_from_slice(&row.leaf);
+            seals.indices.push(row.index as i32);
+        }
+        seals
     }
 }
 

@@ -1,17 +1,21 @@
 //! The leaves of a batch, computed from the stored rows.
 
+use std::collections::HashSet;
+
 use counterfoil_proofs::Hash;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::SealError;
 use super::share::Share;
-use crate::anchor::store::seal::{self as store, QueuedSale, Run};
+use crate::anchor::store::seal::{self as store, Run, UnsealedSale};
 use crate::ids::MerchantId;
 
-/// Rows read at a time. Their details have up to 2 MiB each, so this bounds the memory of the sealer.
-const ROWS_A_READ: i64 = 512;
+/// Rows read at a time, some 400 bytes each: enough to forget the statement, and two reads (one is hashed
+/// while the next is under way) are a few megabytes.
+const ROWS_A_READ: i64 = 4096;
 
 /// The sales of one merchant that go into a batch, in their order and without a gap.
 #[derive(Debug)]
@@ -41,30 +45,63 @@ pub(super) struct Fault {
 
 /// Reads the shares and computes their leaves, ascending by merchant. Of a merchant with a sale that
 /// cannot be sealed the sales before that one are taken, and the fault is given beside.
+///
+/// A leaf commits to the details by their stored hash, so their bytes are not read; that they are the
+/// bytes of that hash is for the intake, who computed it, and for `audit`.
 pub(super) async fn compute(
     conn: &mut PgConnection,
     shares: &[Share],
 ) -> Result<(Vec<MerchantLeaves>, Vec<(Uuid, Fault)>), SealError> {
-    let mut merchants: Vec<MerchantLeaves> = Vec::with_capacity(shares.len());
-    let mut faults: Vec<(Uuid, Fault)> = Vec::new();
+    let mut all = Collected::default();
+    let mut hashing: Option<JoinHandle<Vec<Part>>> = None;
     for reads in pages(shares) {
         let runs: Vec<Run> = reads.iter().map(|share| share.run).collect();
         let rows = store::sales(conn, &runs).await?;
-        let parts = tokio::task::spawn_blocking(move || leaves_of(&reads, &rows)).await?;
-        for (part, fault) in parts {
-            let merchant = part.merchant_id;
-            if faults.last().is_some_and(|(faulty, _)| *faulty == merchant) {
-                continue;
-            }
-            match merchants.last_mut() {
-                Some(last) if last.merchant_id == merchant => last.sales.extend(part.sales),
-                _ => merchants.push(part),
-            }
-            faults.extend(fault.map(|fault| (merchant, fault)));
+        let queue = store::queued(conn, &runs).await?;
+        // the database reads on while a core of ours hashes
+        let next = tokio::task::spawn_blocking(move || leaves_of(&reads, &rows, &queue));
+        if let Some(before) = hashing.replace(next) {
+            all.add(before.await?);
         }
     }
-    merchants.retain(|merchant| !merchant.sales.is_empty());
-    Ok((merchants, faults))
+    if let Some(last) = hashing {
+        all.add(last.await?);
+    }
+    all.merchants.retain(|merchant| !merchant.sales.is_empty());
+    Ok((all.merchants, all.faults))
+}
+
+/// What stands in the queue: merchant, number and sale.
+type Queue = HashSet<(Uuid, i64, Uuid)>;
+
+/// What a read gives of one merchant.
+type Part = (MerchantLeaves, Option<Fault>);
+
+/// The parts of all reads so far.
+#[derive(Default)]
+struct Collected {
+    merchants: Vec<MerchantLeaves>,
+    faults: Vec<(Uuid, Fault)>,
+}
+
+impl Collected {
+    fn add(&mut self, parts: Vec<Part>) {
+        for (part, fault) in parts {
+            let merchant = part.merchant_id;
+            if self
+                .faults
+                .last()
+                .is_some_and(|(faulty, _)| *faulty == merchant)
+            {
+                continue;
+            }
+            match self.merchants.last_mut() {
+                Some(last) if last.merchant_id == merchant => last.sales.extend(part.sales),
+                _ => self.merchants.push(part),
+            }
+            self.faults.extend(fault.map(|fault| (merchant, fault)));
+        }
+    }
 }
 
 /// Cuts shares into reads of at most [`ROWS_A_READ`] rows, in the same order.
@@ -98,20 +135,19 @@ fn pages(shares: &[Share]) -> Vec<Vec<Share>> {
 
 /// The leaves of each read, up to its first row that cannot be sealed. `rows` are in the order of
 /// merchant and number, as the reads are.
-fn leaves_of(reads: &[Share], rows: &[QueuedSale]) -> Vec<(MerchantLeaves, Option<Fault>)> {
+fn leaves_of(reads: &[Share], rows: &[UnsealedSale], queue: &Queue) -> Vec<Part> {
     let mut rest = rows;
     let mut parts = Vec::with_capacity(reads.len());
     for Share { run, head } in reads {
-        let in_run = |row: &QueuedSale| {
-            row.sale.merchant_id == run.merchant_id && row.sale.seq <= run.last_seq
-        };
+        let in_run =
+            |row: &UnsealedSale| row.merchant_id == run.merchant_id && row.seq <= run.last_seq;
         let end = rest
             .iter()
             .position(|row| !in_run(row))
             .unwrap_or(rest.len());
         let (own, others) = rest.split_at(end);
         rest = others;
-        let (sales, fault) = leaves_of_run(run, own);
+        let (sales, fault) = leaves_of_run(run, own, queue);
         let (merchant_id, first_seq) = (run.merchant_id, run.first_seq);
         parts.push((
             MerchantLeaves {
@@ -126,22 +162,26 @@ fn leaves_of(reads: &[Share], rows: &[QueuedSale]) -> Vec<(MerchantLeaves, Optio
     parts
 }
 
-fn leaves_of_run(run: &Run, rows: &[QueuedSale]) -> (Vec<SaleLeaf>, Option<Fault>) {
+fn leaves_of_run(
+    run: &Run,
+    rows: &[UnsealedSale],
+    queue: &Queue,
+) -> (Vec<SaleLeaf>, Option<Fault>) {
     let mut sales = Vec::with_capacity(rows.len());
     for (seq, row) in (run.first_seq..).zip(rows) {
-        if row.sale.seq < seq {
+        if row.seq < seq {
             // which of the two is the sale is for somebody to find out
             sales.pop();
             let reason = "two sales have this number".to_owned();
             return (
                 sales,
                 Some(Fault {
-                    seq: row.sale.seq,
+                    seq: row.seq,
                     reason,
                 }),
             );
         }
-        match leaf(seq, row) {
+        match leaf(seq, row, queue) {
             Ok(leaf) => sales.push(leaf),
             Err(reason) => return (sales, Some(Fault { seq, reason })),
         }
@@ -154,22 +194,24 @@ fn leaves_of_run(run: &Run, rows: &[QueuedSale]) -> (Vec<SaleLeaf>, Option<Fault
     (sales, missing)
 }
 
-fn leaf(seq: i64, row: &QueuedSale) -> Result<SaleLeaf, String> {
-    let stored = &row.sale;
-    if stored.seq > seq {
+fn leaf(seq: i64, row: &UnsealedSale, queue: &Queue) -> Result<SaleLeaf, String> {
+    if row.seq > seq {
         return Err("there is no sale with this number".to_owned());
     }
     if row.sealed {
         return Err("the sale is in a batch already".to_owned());
     }
-    if !row.queued {
+    if !queue.contains(&(row.merchant_id, row.seq, row.sale_id)) {
         return Err("the sale is not in the queue".to_owned());
     }
-    let sale = stored.to_sale().map_err(|error| error.to_string())?;
+    let sale = row
+        .committed()
+        .to_sale()
+        .map_err(|error| error.to_string())?;
     Ok(SaleLeaf {
-        sale_id: stored.sale_id,
+        sale_id: row.sale_id,
         leaf: sale.leaf(),
-        recorded_at: stored.recorded_at,
+        recorded_at: row.recorded_at,
     })
 }
 

@@ -1,5 +1,7 @@
 //! What waits for a batch, the head that sealing locks, and a batch as it is written.
 
+use std::collections::HashSet;
+
 use counterfoil_proofs::Hash;
 use counterfoil_proofs::manifest::{Manifest, Mark};
 use sqlx::{PgConnection, Result};
@@ -7,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock::from_unix_ms;
-use crate::sales::stored::StoredSale;
+use crate::sales::stored::Committed;
 
 /// Where sealing stands. The row is locked while a batch is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +37,44 @@ pub struct Waiting {
     pub head: Hash,
 }
 
-/// A stored sale, and what the queue and an earlier seal have to do with it.
+/// What a leaf commits to of a stored sale, and whether an earlier batch has it.
 #[derive(Debug, Clone)]
-pub struct QueuedSale {
-    /// The row.
-    pub sale: StoredSale,
-    /// Whether it stands in the queue.
-    pub queued: bool,
+#[expect(missing_docs, reason = "columns, described in the migration")]
+pub struct UnsealedSale {
+    pub merchant_id: Uuid,
+    pub sale_id: Uuid,
+    pub seq: i64,
+    pub order_id: String,
+    pub kind: i16,
+    pub refers_to: Option<Uuid>,
+    pub customer: Option<Vec<u8>>,
+    pub currency: String,
+    pub amount_minor: i64,
+    pub recorded_at: OffsetDateTime,
+    pub details_hash: Vec<u8>,
+    pub salt: Vec<u8>,
     /// Whether it is in a batch already.
     pub sealed: bool,
+}
+
+impl UnsealedSale {
+    /// The columns of the leaf.
+    pub fn committed(&self) -> Committed<'_> {
+        Committed {
+            merchant_id: self.merchant_id,
+            sale_id: self.sale_id,
+            seq: self.seq,
+            order_id: &self.order_id,
+            kind: self.kind,
+            refers_to: self.refers_to,
+            customer: self.customer.as_deref(),
+            currency: &self.currency,
+            amount_minor: self.amount_minor,
+            recorded_at: self.recorded_at,
+            details_hash: &self.details_hash,
+            salt: &self.salt,
+        }
+    }
 }
 
 /// A run of a merchant's sequence numbers, both ends included.
@@ -57,15 +88,18 @@ pub struct Run {
     pub last_seq: i64,
 }
 
-/// What sealing writes onto the rows of some sales, one array a column.
+/// What sealing writes onto the rows of some sales, one array a column; leaves and proofs back to back,
+/// as one value: as arrays of values they would be copied three times more on their way.
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "columns, described in the migration")]
-pub struct Seals<'a> {
+pub struct Seals {
     pub merchants: Vec<Uuid>,
     pub sales: Vec<Uuid>,
-    pub leaves: Vec<Hash>,
+    pub leaves: Vec<u8>,
     pub indices: Vec<i32>,
-    pub proofs: Vec<&'a [u8]>,
+    pub proofs: Vec<u8>,
+    /// How long each proof is, bytes.
+    pub proof_lengths: Vec<i32>,
 }
 
 /// The head, as it stands.
@@ -132,49 +166,90 @@ pub async fn waiting(conn: &mut PgConnection, test: bool) -> Result<Vec<Waiting>
 }
 
 /// The sales of some runs, ascending by merchant and number.
-pub async fn sales(conn: &mut PgConnection, runs: &[Run]) -> Result<Vec<QueuedSale>> {
-    let merchants: Vec<Uuid> = runs.iter().map(|run| run.merchant_id).collect();
-    let firsts: Vec<i64> = runs.iter().map(|run| run.first_seq).collect();
-    let lasts: Vec<i64> = runs.iter().map(|run| run.last_seq).collect();
-    let rows = sqlx::query!(
+pub async fn sales(conn: &mut PgConnection, runs: &[Run]) -> Result<Vec<UnsealedSale>> {
+    let Runs {
+        merchants,
+        firsts,
+        lasts,
+    } = Runs::of(runs);
+    sqlx::query_as!(
+        UnsealedSale,
         r#"select s.merchant_id, s.sale_id, s.seq, s.order_id, s.kind, s.refers_to, s.customer,
-                  s.currency, s.amount_minor, s.recorded_at, s.details, s.details_hash, s.salt,
-                  s.batch_id is not null as "sealed!", p.seq is not null as "queued!"
+                  s.currency, s.amount_minor, s.recorded_at, s.details_hash, s.salt,
+                  s.batch_id is not null as "sealed!"
            from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as run(merchant_id, first_seq, last_seq)
            -- the offset keeps a run one scan of its index
            cross join lateral (select s.* from sale s
                                where s.merchant_id = run.merchant_id
                                  and s.seq between run.first_seq and run.last_seq
                                order by s.seq offset 0) s
-           left join pending_sale p
-               on p.merchant_id = s.merchant_id and p.seq = s.seq and p.sale_id = s.sale_id
            order by s.merchant_id, s.seq"#,
         &merchants,
         &firsts,
         &lasts
     )
     .fetch_all(conn)
+    .await
+}
+
+/// What the queue holds of some runs: merchant, number and sale. Read apart from [`sales`], one scan a run:
+/// joined, every sale is looked up in the queue, which takes three times as long as the rest.
+pub async fn queued(conn: &mut PgConnection, runs: &[Run]) -> Result<HashSet<(Uuid, i64, Uuid)>> {
+    let Runs {
+        merchants,
+        firsts,
+        lasts,
+    } = Runs::of(runs);
+    let rows = sqlx::query!(
+        "select p.merchant_id, p.seq, p.sale_id
+         from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as run(merchant_id, first_seq, last_seq)
+         cross join lateral (select p.* from pending_sale p
+                             where p.merchant_id = run.merchant_id
+                               and p.seq between run.first_seq and run.last_seq offset 0) p",
+        &merchants,
+        &firsts,
+        &lasts
+    )
+    .fetch_all(conn)
     .await?;
-    let queued = rows.into_iter().map(|row| QueuedSale {
-        queued: row.queued,
-        sealed: row.sealed,
-        sale: StoredSale {
-            merchant_id: row.merchant_id,
-            sale_id: row.sale_id,
-            seq: row.seq,
-            order_id: row.order_id,
-            kind: row.kind,
-            refers_to: row.refers_to,
-            customer: row.customer,
-            currency: row.currency,
-            amount_minor: row.amount_minor,
-            recorded_at: row.recorded_at,
-            details: row.details,
-            details_hash: row.details_hash,
-            salt: row.salt,
-        },
-    });
-    Ok(queued.collect())
+    let entries = rows
+        .into_iter()
+        .map(|row| (row.merchant_id, row.seq, row.sale_id));
+    Ok(entries.collect())
+}
+
+/// Runs, one array a column.
+struct Runs {
+    merchants: Vec<Uuid>,
+    firsts: Vec<i64>,
+    lasts: Vec<i64>,
+}
+
+impl Runs {
+    fn of(runs: &[Run]) -> Self {
+        Self {
+            merchants: runs.iter().map(|run| run.merchant_id).collect(),
+            firsts: runs.iter().map(|run| run.first_seq).collect(),
+            lasts: runs.iter().map(|run| run.last_seq).collect(),
+        }
+    }
+
+    fn of_marks(marks: &[Mark]) -> Self {
+        Self {
+            merchants: marks
+                .iter()
+                .map(|mark| Uuid::from_bytes(mark.merchant))
+                .collect(),
+            firsts: marks
+                .iter()
+                .map(|mark| mark.first_seq.cast_signed())
+                .collect(),
+            lasts: marks
+                .iter()
+                .map(|mark| mark.last_seq.cast_signed())
+                .collect(),
+        }
+    }
 }
 
 /// The database's clock in whole milliseconds.
@@ -236,18 +311,11 @@ pub async fn insert_batch(
 
 /// Writes the marks of a batch.
 pub async fn insert_marks(conn: &mut PgConnection, batch: i64, marks: &[Mark]) -> Result<()> {
-    let merchants: Vec<Uuid> = marks
-        .iter()
-        .map(|mark| Uuid::from_bytes(mark.merchant))
-        .collect();
-    let firsts: Vec<i64> = marks
-        .iter()
-        .map(|mark| mark.first_seq.cast_signed())
-        .collect();
-    let lasts: Vec<i64> = marks
-        .iter()
-        .map(|mark| mark.last_seq.cast_signed())
-        .collect();
+    let Runs {
+        merchants,
+        firsts,
+        lasts,
+    } = Runs::of_marks(marks);
     let heads: Vec<&[u8]> = marks.iter().map(|mark| mark.head.as_slice()).collect();
     let salts: Vec<&[u8]> = marks.iter().map(|mark| mark.salt.as_slice()).collect();
     sqlx::query!(
@@ -303,38 +371,53 @@ pub async fn move_mark_heads(conn: &mut PgConnection, marks: &[Mark]) -> Result<
     Ok(done.fetch_one(conn).await?.moved.cast_unsigned())
 }
 
+/// Has the statements of this transaction find each row by its index, whatever statistics there are: of a
+/// table that was small a moment ago they make plans that read all of it.
+pub async fn find_rows_by_index(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query!(
+        "select set_config(name, 'off', true)
+         from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_bitmapscan', 'enable_memoize']) name",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(())
+}
+
 /// Writes leaf, batch and proof onto sales that have none; how many there were.
-pub async fn write_seals(conn: &mut PgConnection, batch: i64, seals: &Seals<'_>) -> Result<u64> {
-    let leaves: Vec<&[u8]> = seals.leaves.iter().map(Hash::as_slice).collect();
+pub async fn write_seals(conn: &mut PgConnection, batch: i64, seals: &Seals) -> Result<u64> {
+    let starts: Vec<i32> = seals
+        .proof_lengths
+        .iter()
+        .scan(1, |next, length| {
+            Some(std::mem::replace(next, *next + length))
+        })
+        .collect();
     let done = sqlx::query!(
-        "update sale s set leaf = w.leaf, batch_id = $1, leaf_index = w.leaf_index, proof = w.proof
-         from unnest($2::uuid[], $3::uuid[], $4::bytea[], $5::integer[], $6::bytea[])
-              as w(merchant_id, sale_id, leaf, leaf_index, proof)
+        "update sale s
+         set leaf = substring($4::bytea from 32 * w.place::integer - 31 for 32), batch_id = $1,
+             leaf_index = w.leaf_index, proof = substring($6::bytea from w.proof_start for w.proof_length)
+         from unnest($2::uuid[], $3::uuid[], $5::integer[], $7::integer[], $8::integer[])
+              with ordinality as w(merchant_id, sale_id, leaf_index, proof_start, proof_length, place)
          where s.merchant_id = w.merchant_id and s.sale_id = w.sale_id and s.batch_id is null",
         batch,
         &seals.merchants,
         &seals.sales,
-        &leaves as _,
+        &seals.leaves,
         &seals.indices,
-        &seals.proofs as _
+        &seals.proofs,
+        &starts,
+        &seals.proof_lengths
     );
     Ok(done.execute(conn).await?.rows_affected())
 }
 
 /// Takes the sales of a batch's marks out of the queue; how many there were.
 pub async fn clear_queue(conn: &mut PgConnection, marks: &[Mark]) -> Result<u64> {
-    let merchants: Vec<Uuid> = marks
-        .iter()
-        .map(|mark| Uuid::from_bytes(mark.merchant))
-        .collect();
-    let firsts: Vec<i64> = marks
-        .iter()
-        .map(|mark| mark.first_seq.cast_signed())
-        .collect();
-    let lasts: Vec<i64> = marks
-        .iter()
-        .map(|mark| mark.last_seq.cast_signed())
-        .collect();
+    let Runs {
+        merchants,
+        firsts,
+        lasts,
+    } = Runs::of_marks(marks);
     let done = sqlx::query!(
         "delete from pending_sale p
          using unnest($1::uuid[], $2::bigint[], $3::bigint[]) as m(merchant_id, first_seq, last_seq)
