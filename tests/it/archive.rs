@@ -10,7 +10,7 @@ use counterfoil::clock::{Clock, Entropy};
 use counterfoil::database::DatabaseRole;
 use counterfoil::retention::archive::{self, Archived, ArchivingError, Month};
 use secrecy::ExposeSecret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -377,4 +377,43 @@ async fn the_command_archives_and_an_export_still_has_every_receipt() {
         .map(str::to_owned)
         .collect();
     assert_eq!(lines, receipts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archived_sale_decides_about_new_ones_as_before() {
+    let shop = Shop::open().await;
+    shop.sold("A-1").await;
+    shop.finalize(1).await;
+    let replay = shop.app.admin.record("A-1", &sale("A-1")).await.expect(201);
+    shop.archive().await.unwrap();
+    // its order id, with a new key
+    let again = shop
+        .app
+        .admin
+        .record("another", &sale("A-1"))
+        .await
+        .expect(201);
+    assert_eq!(again.text, replay.text);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    let mut other = sale("A-1");
+    other["amount"]["value"] = "11.00".into();
+    let taken = shop.app.admin.record("k-1", &other).await.expect(409);
+    assert_eq!(taken.json()["code"], "order_exists");
+    let refund = |order: &str, amount: &str| {
+        json!({"order_id": order, "kind": "refund", "refers_to": "A-1",
+               "amount": {"value": amount, "currency": "GBP"}})
+    };
+    shop.app
+        .admin
+        .record("r-1", &refund("R-1", "6.00"))
+        .await
+        .expect(201);
+    let much = shop.app.admin.record("r-2", &refund("R-2", "4.01")).await;
+    assert_eq!(much.json()["code"], "refund_exceeds");
+    shop.app
+        .admin
+        .record("r-3", &refund("R-3", "4.00"))
+        .await
+        .expect(201);
+    assert_eq!(shop.count("archived_sale").await, 2);
 }
