@@ -33,7 +33,7 @@ grant select on sale to counterfoil_api, counterfoil_worker, counterfoil_reader;
 grant update (leaf, batch_id, leaf_index, proof) on sale to counterfoil_worker;
 
 -- Takes the ids of a clock that is months ahead, or years behind; in time it is empty.
-create table sale_default partition of sale default with (fillfactor = 28);
+create table sale_default partition of sale default with (fillfactor = 25);
 
 -- The partitions and their bounds, from_id included and to_id not; null is no bound. The default has none.
 create view sale_partition as
@@ -95,7 +95,7 @@ begin
         execute format(
             'create table %I (like sale including all) with (
                  -- room on the page for the update of the seal
-                 fillfactor = 28,
+                 fillfactor = 25,
                  -- a month that grows is vacuumed every million rows, a piece at a time, and not by a
                  -- share of what is there
                  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000000,

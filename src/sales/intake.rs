@@ -228,13 +228,14 @@ impl Intake {
     ) -> Result<Vec<Result<Outcome, IntakeError>>, IntakeError> {
         let slots = drafts.iter().map(|draft| draft.slot.clone()).collect();
         let held = Arc::new(self.in_flight.enter(merchant, slots).await);
+        let is_alone = drafts.len() == 1;
         let mut rows = Vec::with_capacity(drafts.len());
         let mut answers = Vec::with_capacity(drafts.len());
         for draft in drafts {
             answers.push(held.holds(&draft.slot).then(|| {
                 let prepared = Prepared::new(draft, &self.clock, &self.entropy);
                 let load = prepared.load();
-                let (waiting, answer) = Waiting::new(prepared, held.clone());
+                let (waiting, answer) = Waiting::new(prepared, held.clone(), is_alone);
                 rows.push((waiting, load));
                 answer
             }));

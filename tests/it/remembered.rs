@@ -245,6 +245,29 @@ async fn a_killed_process_holds_nobody_up_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lock_of_a_killed_process_puts_no_sale_of_a_batch_behind_its_refund() {
+    let beside = Beside::start().await;
+    beside.client.record("k-1", &sale("A-1")).await.expect(201);
+    beside.remembers(1).await;
+    let [name] = beside.entries().await.try_into().expect("one");
+    let name = name.replace(":key:k-1", ":key:k-2");
+    let lock = format!("\u{1}\u{0}{}", "x".repeat(16));
+    beside.redis.ask::<()>(&["SET", &name, &lock]).await;
+    let item = |key: &str, mut item: Value| {
+        item["idempotency_key"] = json!(key);
+        item
+    };
+    let batch = [
+        item("k-2", sale("A-2")),
+        item("k-3", refund("R-2", "A-2", "1")),
+    ];
+    let answer = beside.client.record_batch(&batch).await.expect(200).json();
+    for n in 0..2 {
+        assert_eq!(answer["items"][n]["status"], 201, "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_remembered_leaves_no_lock() {
     let beside = Beside::start().await;
     let unknown = refund("R-1", "A-1", "1");

@@ -32,17 +32,24 @@ pub(super) struct Waiting {
 struct Caller {
     reply: oneshot::Sender<Answer>,
     since: Instant,
+    is_alone: bool,
     _held: Arc<Held>,
 }
 
 impl Waiting {
-    /// A sale that waits from now on, and where its answer comes.
-    pub(super) fn new(prepared: Prepared, held: Arc<Held>) -> (Self, oneshot::Receiver<Answer>) {
+    /// A sale that waits from now on, and where its answer comes. `is_alone` where its request has no
+    /// other.
+    pub(super) fn new(
+        prepared: Prepared,
+        held: Arc<Held>,
+        is_alone: bool,
+    ) -> (Self, oneshot::Receiver<Answer>) {
         let (reply, answer) = oneshot::channel();
         let since = Instant::now();
         let caller = Caller {
             reply,
             since,
+            is_alone,
             _held: held,
         };
         (Self { prepared, caller }, answer)
@@ -166,7 +173,8 @@ impl Flusher {
     }
 
     /// The rows that nobody has answered, as far as Redis knows, and their locks. Those that it has an
-    /// answer for are told it; those that another process works on wait a little, and not in the lane.
+    /// answer for are told it; single ones that another process works on wait a little, and not in the
+    /// lane.
     async fn unanswered(
         &self,
         merchant: MerchantId,
@@ -185,8 +193,14 @@ impl Flusher {
                     locks.push(lock);
                 }
                 Standing::Answered(outcome) => row.tell(Ok(outcome)),
-                Standing::Busy => {
+                Standing::Busy if row.caller.is_alone => {
                     self.tasks.spawn(self.clone().later(merchant, row));
+                }
+                // those behind it in its request may refund it, so it keeps its place: the database
+                // lets one process at a time at a merchant too
+                Standing::Busy => {
+                    free.push(row);
+                    locks.push(None);
                 }
             }
         }
