@@ -349,7 +349,10 @@ async fn a_seal_stays_on_the_page_of_its_row() {
     .await;
     let moved = "select count(*) from sale join page using (sale_id) where (sale.ctid::text::point)[0] <> page";
     let moved = db.count(moved).await;
-    assert!(moved <= 6_000 / 100, "{moved} of 6,000 rows left their page");
+    assert!(
+        moved <= 6_000 / 100,
+        "{moved} of 6,000 rows left their page"
+    );
     let indexed = "select count(*) from pg_index i
                    join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
                    where i.indrelid = 'sale'::regclass
