@@ -196,7 +196,7 @@ async fn sign(
         gas_limit: gas.saturating_add(gas / 4),
         fees: chain.fees().await?,
     };
-    let signed = signer.sign(&transaction).map_err(PublishError::Key)?;
+    let signed = signer.sign(&transaction).await.map_err(PublishError::Key)?;
     let mut tx = pool.begin().await?;
     if !anchors::submitted(&mut tx, anchor.anchor_id).await? {
         return Ok(Outcome::Lost);

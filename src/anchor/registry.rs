@@ -113,14 +113,15 @@ pub async fn deploy(
     let input = creation_code(terms.owner, terms.publisher, terms.first_batch);
     let account = deployer.account();
     let gas = chain.estimate_gas(account, None, &input).await?;
-    let signed = deployer.sign(&Transaction {
+    let transaction = Transaction {
         chain_id,
         nonce: chain.nonce(account, At::Pending).await?,
         to: None,
         input,
         gas_limit: gas + gas / 10,
         fees: chain.fees().await?,
-    })?;
+    };
+    let signed = deployer.sign(&transaction).await?;
     chain.send_raw(&signed.raw).await?;
     let address = mined(chain, signed.hash).await?;
     let registry = Caip10 { chain_id, address };

@@ -111,11 +111,11 @@ impl Signer {
         check_account(self.account(), chain_id)
     }
 
-    /// Signs.
+    /// Signs. The key may be elsewhere, so it may take a while.
     ///
     /// # Errors
     /// [`KeyError::Malformed`] if the key cannot sign, which no key that was read does.
-    pub fn sign(&self, transaction: &Transaction) -> Result<Signed, KeyError> {
+    pub async fn sign(&self, transaction: &Transaction) -> Result<Signed, KeyError> {
         let tx = TxEip1559 {
             chain_id: transaction.chain_id,
             nonce: transaction.nonce,
@@ -239,8 +239,8 @@ mod tests {
         assert!(Signer::development(10).is_none());
     }
 
-    #[test]
-    fn what_is_signed_can_be_read_again() {
+    #[tokio::test]
+    async fn what_is_signed_can_be_read_again() {
         let signer = Signer::from_bytes(&[7; 32]).unwrap();
         let transaction = Transaction {
             chain_id: 31337,
@@ -253,7 +253,7 @@ mod tests {
                 max_priority_fee_per_gas: 1,
             },
         };
-        let signed = signer.sign(&transaction).unwrap();
+        let signed = signer.sign(&transaction).await.unwrap();
         let read = Signed::read(&signed.raw);
         assert_eq!(read, Some((transaction.clone(), signer.account())));
         for at in 0..signed.raw.len() {

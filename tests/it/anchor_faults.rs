@@ -264,7 +264,7 @@ async fn the_transaction_that_is_mined_may_be_the_oldest_of_its_nonce() {
             max_priority_fee_per_gas: 1,
         },
     };
-    let signed = it.publisher.signer.sign(&later).unwrap();
+    let signed = it.publisher.signer.sign(&later).await.unwrap();
     let mut conn = it.db.worker.acquire().await.unwrap();
     anchors::insert_attempt(&mut conn, 1, 2, &later, &signed, it.clock.now())
         .await
