@@ -1,4 +1,7 @@
-//! Connections to Postgres, each as the role it needs, and the schema's version.
+//! Connections to Postgres, each as the role it needs, the schema's version, and whether it is the
+//! database that it was ([`trust`]).
+
+pub mod trust;
 
 use std::time::Duration;
 
@@ -10,6 +13,7 @@ use sqlx::{Connection, PgConnection, PgExecutor, PgPool, Postgres};
 use time::OffsetDateTime;
 
 use crate::limits;
+use trust::Trust;
 
 /// The migrations, in their order.
 pub static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -120,18 +124,45 @@ pub fn pool(
     role: DatabaseRole,
     connections: u32,
 ) -> Result<PgPool, DatabaseError> {
-    Ok(PgPoolOptions::new()
+    Ok(unguarded(connections).connect_lazy_with(options(url, role)?))
+}
+
+/// A pool for those who write: a connection that meets a database in doubt is read only, and `trust`
+/// knows of it.
+///
+/// # Errors
+/// When the address is none.
+pub fn guarded_pool(
+    url: &SecretString,
+    role: DatabaseRole,
+    connections: u32,
+    trust: &Trust,
+) -> Result<PgPool, DatabaseError> {
+    let (meeting, outliving) = (trust.clone(), trust.clone());
+    let pool = unguarded(connections)
+        .after_connect(move |db, _| {
+            let trust = meeting.clone();
+            Box::pin(async move { trust.meet(db).await })
+        })
+        .before_acquire(move |db, meta| {
+            let outlived = outliving.is_outlived_by(meta.age);
+            Box::pin(async move { Ok(!outlived && is_there(db, meta.idle_for).await) })
+        });
+    Ok(pool.connect_lazy_with(options(url, role)?))
+}
+
+fn unguarded(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
         // a ping before each use would be a round trip more for every statement
         .test_before_acquire(false)
-        .before_acquire(|db, meta| {
-            Box::pin(async move {
-                // one that fails is closed, and the next one taken
-                Ok(meta.idle_for < TRUSTED_IDLE || db.ping().await.is_ok())
-            })
-        })
-        .connect_lazy_with(options(url, role)?))
+        .before_acquire(|db, meta| Box::pin(async move { Ok(is_there(db, meta.idle_for).await) }))
+}
+
+/// Whether a connection still answers; one that does not is closed, and the next one taken.
+async fn is_there(db: &mut PgConnection, idle_for: Duration) -> bool {
+    idle_for < TRUSTED_IDLE || db.ping().await.is_ok()
 }
 
 /// Whether the connection ended during the statement.
@@ -144,6 +175,12 @@ pub fn was_cut(error: &sqlx::Error) -> bool {
             .is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
         _ => false,
     }
+}
+
+/// Whether the statement was refused because the connection may only read: it met a database in doubt,
+/// or a standby.
+pub fn was_read_only(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(e) if e.code().as_deref() == Some("25006"))
 }
 
 /// A connection that answers now. For the second try of what met a cut connection: when Postgres has

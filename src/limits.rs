@@ -115,3 +115,7 @@ pub const CACHE_TIME: Duration = Duration::from_millis(50);
 pub const EPOCH_TIME: Duration = Duration::from_secs(3);
 /// One call of an RPC.
 pub const RPC_TIME: Duration = Duration::from_secs(10);
+
+/// When a caller whose sale was not recorded because the database is in doubt is to come back: a person
+/// has to look first. Seconds.
+pub const DOUBT_RETRY_SECONDS: u64 = 30;

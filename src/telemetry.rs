@@ -19,6 +19,8 @@ pub const SELF_CHECK_FAILURES: &str = "counterfoil_self_check_failures_total";
 pub const SEAL_HOLDS: &str = "counterfoil_seal_holds";
 /// Chains on which anchoring has stopped until somebody has looked, by `chain`. Must stay 0.
 pub const CHAIN_HALTED: &str = "counterfoil_chain_halted";
+/// Whether the database may have lost what it had committed, so that nothing is recorded. Must stay 0.
+pub const DATABASE_IN_DOUBT: &str = "counterfoil_database_in_doubt";
 /// Sales and refunds by `outcome` of their recording.
 pub const SALES_RECORDED: &str = "counterfoil_sales_total";
 /// Sales that wait for a flush of the intake or are being written.
@@ -102,6 +104,7 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
         CHAIN_HALTED,
         "1 where anchoring has stopped until somebody has looked"
     );
+    describe_gauge!(DATABASE_IN_DOUBT, "1 while the database may lack commits");
     describe_counter!(
         SALES_RECORDED,
         "Sales and refunds by outcome of their recording"

@@ -15,6 +15,7 @@ use crate::anchor::seal;
 use crate::anchor::startup::{self, Publisher};
 use crate::anchor::{broadcast, gauges, publish, watch};
 use crate::clock::{Clock, Entropy};
+use crate::database::trust::Trust;
 use crate::retention::{partitions, purge};
 use crate::telemetry;
 
@@ -26,6 +27,8 @@ const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(600);
 const PURGE_PAUSE: Duration = Duration::from_millis(250);
 /// How often it is looked whether enough sales wait for a batch before its interval is over.
 const BACKLOG_EVERY: Duration = Duration::from_millis(500);
+/// How often it is looked whether a doubt about the database is settled.
+const IN_DOUBT_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after a failure; doubled after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two tries.
@@ -36,6 +39,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Worker {
     /// Connections with the worker's role.
     pub pool: PgPool,
+    /// Whether the database is the one that it was; while it is in doubt nothing is sealed or anchored.
+    pub trust: Trust,
     /// The time.
     pub clock: Clock,
     /// The salts of manifests and marks.
@@ -56,6 +61,8 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
     for publisher in worker.publishers.clone() {
         loops.spawn(anchor_loop(worker.clone(), publisher, shutdown.clone()));
     }
+    let (looking, stopped) = (worker.clone(), shutdown.clone());
+    loops.spawn(async move { looking.trust.watch(&looking.pool, stopped).await });
     loops.spawn(seal_loop(worker.clone(), shutdown.clone()));
     loops.spawn(gauges_loop(worker.clone(), shutdown.clone()));
     loops.spawn(housekeeping_loop(worker, shutdown));
@@ -70,6 +77,10 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
 async fn seal_loop(worker: Worker, shutdown: CancellationToken) {
     let mut tries = Tries::new("seal", shutdown);
     while tries.go_on() {
+        if !worker.trust.is_sound() {
+            tries.pause(IN_DOUBT_PAUSE).await;
+            continue;
+        }
         let step = seal::step(&worker.pool, &worker.entropy, worker.batch_leaves);
         match tries.step(step).await {
             None | Some(seal::Outcome::Lost) => {}
@@ -110,10 +121,7 @@ async fn backlog(pool: &PgPool) -> Result<i64, sqlx::Error> {
 async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: CancellationToken) {
     let mut tries = Tries::new("startup", shutdown.clone());
     let ready = loop {
-        match tries
-            .step(startup::check(&worker.pool, &publisher, &worker.clock))
-            .await
-        {
+        match tries.step(startup::check(&worker.pool, &publisher)).await {
             Some(ready) => break ready,
             None if tries.go_on() => {}
             None => return,
@@ -124,6 +132,10 @@ async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: Cancellatio
     let mut publishing = Tries::new("publish", shutdown.clone());
     let mut broadcasting = Tries::new("broadcast", shutdown);
     while watching.go_on() {
+        if !worker.trust.is_sound() {
+            watching.pause(IN_DOUBT_PAUSE).await;
+            continue;
+        }
         watching.step(watch::step(pool, &publisher, clock)).await;
         publishing
             .step(publish::step(pool, &publisher, &ready, clock))

@@ -95,7 +95,7 @@ pub async fn step(
     clock: &Clock,
 ) -> Result<Outcome, PublishError> {
     let chain_id = publisher.chain_id;
-    startup::check_database(pool, clock).await?;
+    startup::check_database(pool).await?;
     let mut conn = pool.acquire().await?;
     let head = chains::head(&mut conn, chain_id)
         .await?

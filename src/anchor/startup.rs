@@ -3,7 +3,8 @@
 //! The chain is read first and the database after, so the database can only know more. A chain that
 //! knows more than the database means that the database lost what it had committed, or that somebody
 //! else uses our key; either way the next anchor could contradict one that is there for ever, so none
-//! is made. Recording goes on.
+//! is made. Where the registry is ahead at a finalized block, recording waits too; one RPC that is wrong
+//! about the newest blocks does not stop it.
 
 use counterfoil_proofs::caip::Caip10;
 use counterfoil_proofs::{Hash, hex};
@@ -11,9 +12,9 @@ use sqlx::PgPool;
 
 use super::store::anchors;
 use super::store::batches;
-use super::store::chains::{self, Database, Registry};
+use super::store::chains::{self, Registry};
 use crate::chain::{Account, At, Chain, ChainError, KeyError, Signer};
-use crate::clock::Clock;
+use crate::database::trust::{self, Doubt};
 
 /// An account that anchors on a chain.
 #[derive(Debug, Clone)]
@@ -158,18 +159,20 @@ pub enum StartupError {
         /// The root in the database; none where it has no such batch.
         ours: Option<Hash>,
     },
-    /// The database is a copy, or was restored.
-    #[error(
-        "this database (system {}, timeline {}) is not the one that the installation began with (system \
-         {}, timeline {}): it was restored or failed over, and may have lost what was anchored; see \
-         \"A restored database\" in docs/OPERATIONS.md",
-        .found.system_identifier, .found.timeline, .begun.system_identifier, .begun.timeline)]
-    OtherDatabase {
-        /// Which it is.
-        found: Database,
-        /// Which it was.
-        begun: Database,
-    },
+    /// The database may have lost what was anchored.
+    #[error("{0}; run `counterfoil recover`")]
+    Doubt(Doubt),
+}
+
+impl StartupError {
+    /// Whether the chain has what the database lacks. Where that is final, the database has lost it, or
+    /// somebody else has our key.
+    fn is_ahead(&self) -> bool {
+        matches!(
+            self,
+            Self::RegistryAhead { .. } | Self::OtherRoot { chain: Some(_), .. }
+        )
+    }
 }
 
 /// What the chain says, all of it at one block but what waits.
@@ -184,11 +187,7 @@ struct Seen {
 ///
 /// # Errors
 /// [`StartupError`]: nothing may be anchored on this chain until a later check has passed.
-pub async fn check(
-    pool: &PgPool,
-    publisher: &Publisher,
-    clock: &Clock,
-) -> Result<Ready, StartupError> {
+pub async fn check(pool: &PgPool, publisher: &Publisher) -> Result<Ready, StartupError> {
     let chain_id = publisher.chain_id;
     publisher
         .signer
@@ -197,28 +196,64 @@ pub async fn check(
     // a pin does not change, so it may be read before the chain
     let pinned = chains::registry(&mut *pool.acquire().await?, chain_id).await?;
     let registry = pinned.ok_or(StartupError::NotPinned { chain_id })?;
-    let seen = read_chain(publisher, &registry).await?;
-    check_database(pool, clock).await?;
-    check_nonce(pool, publisher, &registry, &seen).await?;
-    check_roots(pool, publisher, &registry, &seen).await?;
-    Ok(Ready { registry })
-}
-
-/// Refuses a database that is not the one that the installation began with.
-///
-/// # Errors
-/// [`StartupError::OtherDatabase`], and when it cannot be asked.
-pub async fn check_database(pool: &PgPool, clock: &Clock) -> Result<(), StartupError> {
-    let mut conn = pool.acquire().await?;
-    let found = chains::database(&mut conn).await?;
-    chains::insert_installation(&mut conn, found, clock.now()).await?;
-    match chains::installation(&mut conn).await? {
-        Some(begun) if begun != found => Err(StartupError::OtherDatabase { found, begun }),
-        _ => Ok(()),
+    let settled = trust::settled(&mut *pool.acquire().await?).await?;
+    let newest = publisher.chain.latest().await?;
+    match check_at(pool, publisher, &registry, newest.hash).await {
+        Err(error) if error.is_ahead() => {
+            raise_if_final(pool, publisher, &registry, settled).await?;
+            Err(error)
+        }
+        checked => checked.map(|()| Ready { registry }),
     }
 }
 
-async fn read_chain(publisher: &Publisher, registry: &Registry) -> Result<Seen, StartupError> {
+/// Checks chain and database against one another, with the chain as it was at a block.
+async fn check_at(
+    pool: &PgPool,
+    publisher: &Publisher,
+    registry: &Registry,
+    block: Hash,
+) -> Result<(), StartupError> {
+    let seen = read_chain(publisher, registry, block).await?;
+    check_database(pool).await?;
+    check_nonce(pool, publisher, registry, &seen).await?;
+    check_roots(pool, publisher, registry, &seen).await
+}
+
+/// Where the chain is ahead at its finalized block too, every process is to stop recording: numbers that
+/// were given out might be given out again. `settled` was read before the chain.
+async fn raise_if_final(
+    pool: &PgPool,
+    publisher: &Publisher,
+    registry: &Registry,
+    settled: i32,
+) -> Result<(), StartupError> {
+    let Some(finalized) = publisher.chain.finalized().await? else {
+        return Ok(());
+    };
+    if let Err(error) = check_at(pool, publisher, registry, finalized.hash).await
+        && error.is_ahead()
+    {
+        let doubt = format!("chain {}: {error}", publisher.chain_id);
+        trust::raise(&mut *pool.acquire().await?, &doubt, settled).await?;
+    }
+    Ok(())
+}
+
+/// Refuses a database that may have lost commits.
+///
+/// # Errors
+/// [`StartupError::Doubt`], and when it cannot be asked.
+pub async fn check_database(pool: &PgPool) -> Result<(), StartupError> {
+    let doubt = trust::examine(&mut *pool.acquire().await?).await?;
+    doubt.map_or(Ok(()), |doubt| Err(StartupError::Doubt(doubt)))
+}
+
+async fn read_chain(
+    publisher: &Publisher,
+    registry: &Registry,
+    block: Hash,
+) -> Result<Seen, StartupError> {
     let Publisher {
         chain,
         chain_id,
@@ -242,7 +277,6 @@ async fn read_chain(publisher: &Publisher, registry: &Registry) -> Result<Seen, 
             found,
         });
     }
-    let block = chain.latest().await?.hash;
     let at = At::Block(block);
     let found = chain.code_hash(address, at).await?;
     if found != Some(registry.code_hash) {

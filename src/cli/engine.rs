@@ -11,7 +11,6 @@ use anyhow::Context;
 use axum::Router;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::SecretString;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,8 @@ use crate::anchor::startup::Publisher;
 use crate::cache::Cache;
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, HttpArgs, Role};
-use crate::database::{self, DatabaseError, DatabaseRole};
+use crate::database::trust::Trust;
+use crate::database::{self, DatabaseRole};
 use crate::http::Site;
 use crate::http::keys::Keys;
 use crate::http::rate::Rates;
@@ -53,8 +53,10 @@ pub(super) struct Engine {
 struct Api {
     listener: TcpListener,
     router: Router,
-    /// Redis, and the database that it is told of.
-    cache: Option<(Cache, PgPool)>,
+    /// The database, and whether it is the one that it was.
+    database: (PgPool, Trust),
+    /// Redis.
+    cache: Option<Cache>,
     /// The writes of the intake, which outlive the requests that they came with.
     writes: TaskTracker,
 }
@@ -71,13 +73,14 @@ impl Engine {
         metrics: PrometheusHandle,
     ) -> anyhow::Result<Self> {
         database::check_version(&config.database.database_url).await?;
+        let trust = Trust::default();
         let api = match config.role {
             Role::Worker => None,
-            Role::Api | Role::All => Some(api(config).await?),
+            Role::Api | Role::All => Some(api(config, &trust).await?),
         };
         let worker = match config.role {
             Role::Api => None,
-            Role::Worker | Role::All => Some(worker(config, publishers)?),
+            Role::Worker | Role::All => Some(worker(config, publishers, trust)?),
         };
         let listener = bind(config.metrics_listen, "the metrics").await?;
         Ok(Self {
@@ -145,6 +148,7 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) {
     let Some(Api {
         listener,
         router,
+        database: (pool, trust),
         cache,
         writes,
     }) = api
@@ -152,10 +156,12 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) {
         stop.cancelled().await;
         return;
     };
-    if let Some((cache, pool)) = cache {
-        let stop = stop.clone();
+    if let Some(cache) = cache {
+        let (pool, stop) = (pool.clone(), stop.clone());
         tokio::spawn(async move { cache.watch(&pool, stop).await });
     }
+    let stopped = stop.clone();
+    tokio::spawn(async move { trust.watch(&pool, stopped).await });
     let serving = server::serve(listener, router, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
@@ -169,13 +175,15 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) {
     writes.wait().await;
 }
 
-fn worker(config: &Config, publishers: Vec<Publisher>) -> anyhow::Result<Worker> {
+fn worker(config: &Config, publishers: Vec<Publisher>, trust: Trust) -> anyhow::Result<Worker> {
     Ok(Worker {
-        pool: database::pool(
+        pool: database::guarded_pool(
             &config.database.database_url,
             DatabaseRole::Worker,
             WORKER_CONNECTIONS,
+            &trust,
         )?,
+        trust,
         clock: Clock::system(),
         entropy: Entropy::system(),
         batch_interval: config.batch_interval,
@@ -186,7 +194,7 @@ fn worker(config: &Config, publishers: Vec<Publisher>) -> anyhow::Result<Worker>
 }
 
 /// The interface's routes and listener.
-async fn api(config: &Config) -> anyhow::Result<Api> {
+async fn api(config: &Config, trust: &Trust) -> anyhow::Result<Api> {
     let listener = bind(config.http.listen, "the interface").await?;
     let address = listener.local_addr()?;
     let writes = TaskTracker::new();
@@ -196,19 +204,24 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
         .iter()
         .map(|origin| origin_of(origin))
         .collect::<anyhow::Result<_>>()?;
-    let mut sales = sales(
+    let pool = database::guarded_pool(
         &config.database.database_url,
+        DatabaseRole::Api,
         config.database_connections,
+        trust,
+    )?;
+    let mut sales = sales(
+        pool.clone(),
+        trust.clone(),
         Archive::new(config.archives.archive_dir.clone()),
         site(config, address),
         writes.clone(),
-    )?;
+    );
     let cache = cache(config)?;
     if let Some(cache) = &cache {
         sales.intake = sales.intake.remembering(cache.clone());
         sales.kept = Keeper::new(cache.clone());
     }
-    let cache = cache.map(|cache| (cache, sales.pool.clone()));
     let server = Server {
         sales,
         first_version: config.http.first_version,
@@ -218,6 +231,7 @@ async fn api(config: &Config) -> anyhow::Result<Api> {
     Ok(Api {
         listener,
         router: server::router(server),
+        database: (pool, trust.clone()),
         cache,
         writes,
     })
@@ -245,28 +259,23 @@ fn site(config: &Config, address: SocketAddr) -> Site {
 }
 
 /// What the routes of sales and receipts share.
-fn sales(
-    database: &SecretString,
-    connections: u32,
-    archive: Archive,
-    site: Site,
-    writes: TaskTracker,
-) -> Result<Sales, DatabaseError> {
-    let pool = database::pool(database, DatabaseRole::Api, connections)?;
-    Ok(Sales {
+fn sales(pool: PgPool, trust: Trust, archive: Archive, site: Site, writes: TaskTracker) -> Sales {
+    Sales {
         intake: Intake::new(
             pool.clone(),
             archive.clone(),
             site.clock.clone(),
             site.entropy.clone(),
             writes,
-        ),
+        )
+        .trusting(trust.clone()),
         lookup: Lookup::new(&pool, &archive),
         kept: Keeper::default(),
         keys: Keys::new(pool.clone(), site.clock.clone()),
         site,
         pool,
-    })
+        trust,
+    }
 }
 
 fn rates(http: &HttpArgs) -> anyhow::Result<Rates> {

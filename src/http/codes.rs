@@ -151,6 +151,8 @@ codes! {
         "It was not served, and an alarm was raised. Tell the operator the request id."
     DATABASE_UNAVAILABLE "database_unavailable" SERVICE_UNAVAILABLE LATER "The database does not answer"
         "Whether the write happened is open: send the same request with the same key again, and it happens once."
+    DATABASE_IN_DOUBT "database_in_doubt" SERVICE_UNAVAILABLE LATER "The database may have lost sales, so none are recorded"
+        "Nothing was done. It was restored or failed over, and the operator has to say what was lost before numbers are given out again. Keep the sale and send it again with its key."
     ARCHIVE_UNAVAILABLE "archive_unavailable" SERVICE_UNAVAILABLE LATER "The sale is archived, and its archive cannot be read"
         "It is recorded and its receipt is whole. The operator has to give this server the directory of archives."
     OVERLOADED "overloaded" SERVICE_UNAVAILABLE LATER "Too many requests are being worked on"

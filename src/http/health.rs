@@ -9,6 +9,8 @@ use utoipa::ToSchema;
 
 use super::codes;
 use super::problem::{Problem, ProblemDocument};
+use crate::database::trust::Trust;
+use crate::limits;
 
 /// That all is well.
 #[derive(Serialize, ToSchema)]
@@ -25,7 +27,8 @@ pub async fn livez() -> axum::Json<Health> {
 
 /// Can sales be recorded
 ///
-/// A chain or a cache being down is no reason not to be: sales are recorded and anchored later.
+/// A chain or a cache being down is no reason not to be: sales are recorded and anchored later. A
+/// database that may have lost sales is one; the detail says why it is in doubt.
 #[utoipa::path(
     get, path = "/readyz", tag = "Operations",
     responses(
@@ -33,10 +36,18 @@ pub async fn livez() -> axum::Json<Health> {
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
     )
 )]
-pub async fn readyz(State(pool): State<PgPool>) -> Result<axum::Json<Health>, Problem> {
-    let check = sqlx::query_scalar!("select 1 from seal_head").fetch_one(&pool);
+pub async fn readyz(
+    State(pool): State<PgPool>,
+    State(trust): State<Trust>,
+) -> Result<axum::Json<Health>, Problem> {
+    let check = async { trust.look(&mut *pool.acquire().await?).await };
     match tokio::time::timeout(Duration::from_secs(2), check).await {
-        Ok(Ok(_)) => Ok(axum::Json(Health { status: "ok" })),
+        Ok(Ok(None)) => Ok(axum::Json(Health { status: "ok" })),
+        Ok(Ok(Some(doubt))) => Err(Problem::new(
+            &codes::DATABASE_IN_DOUBT,
+            format!("{doubt}; run `counterfoil recover`"),
+        )
+        .retry_after(limits::DOUBT_RETRY_SECONDS)),
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "not ready");
             Err(Problem::new(

@@ -21,6 +21,7 @@ use super::command::SaleCommand;
 use super::stored::StoredSale;
 use crate::cache::Cache;
 use crate::clock::{Clock, Entropy};
+use crate::database::{self, trust::Trust};
 use crate::ids::{MerchantId, SaleId};
 use flush::{Flusher, Waiting};
 use in_flight::InFlight;
@@ -120,6 +121,9 @@ pub enum IntakeError {
     /// It waited for too long; nothing was written.
     #[error("the sale waited for too long to be recorded")]
     Late,
+    /// The database may have lost sales; nothing was written.
+    #[error("the database is in doubt")]
+    InDoubt,
     /// The merchant of a valid key is gone.
     #[error("the merchant is not in the database")]
     MerchantUnknown,
@@ -133,6 +137,10 @@ pub enum IntakeError {
 
 impl From<sqlx::Error> for IntakeError {
     fn from(error: sqlx::Error) -> Self {
+        // a connection that met a database in doubt
+        if database::was_read_only(&error) {
+            return Self::InDoubt;
+        }
         Self::Database(Arc::new(error))
     }
 }
@@ -198,6 +206,15 @@ impl Intake {
         let remembered = Remembered::new(cache, self.clock.clone(), &self.entropy);
         Self {
             flusher: self.flusher.remembering(remembered),
+            ..self
+        }
+    }
+
+    /// The same, recording nothing while the database is in doubt.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self {
+            flusher: self.flusher.trusting(trust),
             ..self
         }
     }

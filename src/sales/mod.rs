@@ -26,6 +26,7 @@ pub mod well_known;
 use axum::extract::FromRef;
 use sqlx::PgPool;
 
+use crate::database::trust::Trust;
 use crate::http::Site;
 use crate::http::keys::Keys;
 use intake::Intake;
@@ -37,6 +38,8 @@ use lookup::Lookup;
 pub struct Sales {
     /// The database.
     pub pool: PgPool,
+    /// Whether it is the one that it was.
+    pub trust: Trust,
     /// The intake.
     pub intake: Intake,
     /// Finds single sales.

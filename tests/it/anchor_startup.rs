@@ -3,6 +3,7 @@
 use counterfoil::anchor::publish::{self, PublishError};
 use counterfoil::anchor::startup::StartupError;
 use counterfoil::chain::{At, Chain, Signer};
+use counterfoil::database::trust::Doubt;
 use counterfoil_proofs::caip::Caip10;
 use counterfoil_proofs::hex;
 use serde_json::json;
@@ -216,16 +217,17 @@ async fn a_database_that_is_another_is_not_anchored_from() {
         it.db.execute(change).await;
         assert!(matches!(
             it.check().await,
-            Err(StartupError::OtherDatabase { .. })
+            Err(StartupError::Doubt(Doubt::OtherCluster { .. }))
         ));
         // also one that changes under a worker that has begun
         let step = publish::step(&it.db.worker, &it.publisher, &ready, &it.clock).await;
         assert!(matches!(
             step,
-            Err(PublishError::Startup(StartupError::OtherDatabase { .. }))
+            Err(PublishError::Startup(StartupError::Doubt(
+                Doubt::OtherCluster { .. }
+            )))
         ));
         assert_eq!(it.db.count("select count(*) from anchor").await, 0);
-        it.seal_batches(1).await;
     }
 }
 

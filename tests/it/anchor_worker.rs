@@ -24,6 +24,7 @@ impl Running {
         let shutdown = CancellationToken::new();
         let worker = Worker {
             pool: it.db.worker.clone(),
+            trust: it.db.trust.clone(),
             clock: it.clock.clone(),
             entropy: Entropy::system(),
             batch_interval: interval,

@@ -14,6 +14,7 @@ use counterfoil::anchor::{broadcast, publish, seal, startup, watch};
 use counterfoil::chain::{Chain, Signer};
 use counterfoil::clock::{Clock, Entropy, from_unix_ms};
 use counterfoil::database::DatabaseRole;
+use counterfoil::database::trust::Trust;
 use counterfoil::ids::MerchantId;
 use counterfoil::sales::archive::Archive;
 use counterfoil::sales::command::SaleCommand;
@@ -29,6 +30,8 @@ use crate::harness::{self, Database};
 pub(crate) struct Ledger {
     /// As the worker connects.
     pub(crate) worker: PgPool,
+    /// Whether the database is the one that it was, as the worker knows.
+    pub(crate) trust: Trust,
     /// May do everything: for looking, and for damage.
     pub(crate) owner: PgPool,
     intake: Intake,
@@ -41,9 +44,10 @@ impl Ledger {
     pub(crate) async fn create() -> Self {
         let db = Database::create().await;
         let clock = Clock::system();
-        let api = db.pool(DatabaseRole::Api);
+        let trust = Trust::default();
+        let api = db.guarded_pool(DatabaseRole::Api, &trust);
         Self {
-            worker: db.pool(DatabaseRole::Worker),
+            worker: db.guarded_pool(DatabaseRole::Worker, &trust),
             owner: db.owner.clone(),
             intake: Intake::new(
                 api,
@@ -51,7 +55,9 @@ impl Ledger {
                 clock.clone(),
                 Entropy::system(),
                 TaskTracker::new(),
-            ),
+            )
+            .trusting(trust.clone()),
+            trust,
             clock,
             orders: AtomicU64::new(1),
             db,
@@ -290,7 +296,7 @@ impl Anchored {
     }
 
     pub(crate) async fn check(&self) -> Result<Ready, StartupError> {
-        startup::check(&self.db.worker, &self.publisher, &self.clock).await
+        startup::check(&self.db.worker, &self.publisher).await
     }
 
     pub(crate) async fn publish(&self) -> publish::Outcome {

@@ -13,6 +13,7 @@ use axum::http::HeaderValue;
 use counterfoil::cache::Cache;
 use counterfoil::clock::{Clock, Entropy};
 use counterfoil::database::DatabaseRole;
+use counterfoil::database::trust::Trust;
 use counterfoil::http::Site;
 use counterfoil::http::auth::Role;
 use counterfoil::http::keys::{self, Keys, NewKey};
@@ -111,7 +112,8 @@ impl Running {
     }
 
     async fn with(db: &Database, clock: Clock, cache: Option<Cache>, rates: Rates) -> Self {
-        let pool = db.pool(DatabaseRole::Api);
+        let trust = Trust::default();
+        let pool = db.guarded_pool(DatabaseRole::Api, &trust);
         let archive = Archive::new(Some(db.archive_directory()));
         let entropy = Entropy::system();
         let writes = TaskTracker::new();
@@ -127,7 +129,8 @@ impl Running {
             clock.clone(),
             entropy,
             writes.clone(),
-        );
+        )
+        .trusting(trust.clone());
         let watching = CancellationToken::new();
         let mut kept = Keeper::default();
         if let Some(cache) = cache {
@@ -136,12 +139,15 @@ impl Running {
             let (pool, stopped) = (pool.clone(), watching.clone());
             tokio::spawn(async move { cache.watch(&pool, stopped).await });
         }
+        let (looking, at, stopped) = (trust.clone(), pool.clone(), watching.clone());
+        tokio::spawn(async move { looking.watch(&at, stopped).await });
         let sales = Sales {
             intake,
             lookup: Lookup::new(&pool, &archive),
             kept,
             keys: Keys::new(pool.clone(), clock),
             pool,
+            trust,
             site,
         };
         let cors_origins = vec![HeaderValue::from_static(ORIGIN)];

@@ -3,7 +3,6 @@
 
 mod anchor;
 mod anchor_faults;
-mod anchor_rpcs;
 mod anchor_startup;
 mod anchor_verify;
 mod anchor_worker;
@@ -17,6 +16,7 @@ mod cli;
 mod coalescing;
 mod crash;
 mod deployment;
+mod doubt;
 mod first_version;
 mod growth;
 mod harness;

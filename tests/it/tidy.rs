@@ -8,7 +8,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
 /// The modules of the engine, from the top down. A line imports from the lines below it alone.
-const ORDER: [&[&str]; 9] = [
+const ORDER: [&[&str]; 10] = [
     &["cli"],
     &["audit", "server", "worker"],
     &[
@@ -26,7 +26,8 @@ const ORDER: [&[&str]; 9] = [
     ],
     &["http", "chain"],
     &["cache"],
-    &["database", "telemetry"],
+    &["database"],
+    &["telemetry"],
     &["config"],
     &["ids", "money"],
     &["clock", "limits"],

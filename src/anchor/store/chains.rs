@@ -1,11 +1,10 @@
-//! Registries, the head of each chain that reserving locks, and which database this is.
+//! Registries, and the head of each chain that reserving locks.
 
 use counterfoil_proofs::Hash;
 use sqlx::{PgConnection, Result};
 use time::OffsetDateTime;
 
 use crate::chain::Account;
-use crate::database;
 
 /// A registry that is pinned: a contract, and the batches it is trusted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +32,6 @@ pub struct ChainHead {
     pub next_batch: i64,
     /// Why anchoring has stopped, where it has.
     pub halted: Option<String>,
-}
-
-/// Which database this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Database {
-    /// Made once by initdb, shared by all copies of the cluster.
-    pub system_identifier: i64,
-    /// Counts promotions and point-in-time recoveries.
-    pub timeline: i32,
 }
 
 /// The chains that batches are anchored on now, ascending.
@@ -166,41 +156,4 @@ pub async fn halt(conn: &mut PgConnection, chain_id: i64, reason: &str) -> Resul
         reason
     );
     Ok(done.execute(conn).await?.rows_affected() == 1)
-}
-
-/// Which database answers now; nothing is anchored from a standby.
-pub async fn database(conn: &mut PgConnection) -> Result<Database> {
-    let identity = database::identity(conn).await?;
-    Ok(Database {
-        system_identifier: identity.system_identifier,
-        timeline: identity.timeline,
-    })
-}
-
-/// Which database this installation began with; none before it was looked at first.
-pub async fn installation(conn: &mut PgConnection) -> Result<Option<Database>> {
-    sqlx::query_as!(
-        Database,
-        "select system_identifier, timeline from installation"
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-/// Remembers which database this is, unless that was done before.
-pub async fn insert_installation(
-    conn: &mut PgConnection,
-    database: Database,
-    now: OffsetDateTime,
-) -> Result<()> {
-    sqlx::query!(
-        "insert into installation (system_identifier, timeline, created_at) values ($1, $2, $3)
-         on conflict on constraint installation_pkey do nothing",
-        database.system_identifier,
-        database.timeline,
-        now
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -12,6 +12,7 @@ use super::in_flight::Held;
 use super::queue::{self, BOUNDS, Full, Load, Pushed, Queue};
 use super::remembered::{Lock, Remembered, Standing};
 use super::{Draft, IntakeError, Outcome, Prepared, write};
+use crate::database::trust::Trust;
 use crate::ids::MerchantId;
 use crate::limits;
 use crate::sales::archive::Archive;
@@ -76,6 +77,7 @@ pub(super) struct Flusher {
     /// How many flushes, each of another merchant, may be under way: readers need connections too.
     turns: Arc<Semaphore>,
     remembered: Option<Remembered>,
+    trust: Trust,
     tasks: TaskTracker,
 }
 
@@ -88,6 +90,7 @@ impl Flusher {
             queue: Arc::new(Mutex::new(Queue::new(BOUNDS))),
             turns: Arc::new(Semaphore::new((connections * 3 / 4).max(1))),
             remembered: None,
+            trust: Trust::default(),
             tasks,
         }
     }
@@ -98,6 +101,11 @@ impl Flusher {
             remembered: Some(remembered),
             ..self
         }
+    }
+
+    /// With what is known of the database, asked before each flush.
+    pub(super) fn trusting(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     /// Puts rows into their merchant's lane, all or none.
@@ -145,6 +153,11 @@ impl Flusher {
     async fn flush(self, merchant: MerchantId, rows: Vec<Waiting>) {
         // never closed
         let _turn = self.turns.acquire().await.ok();
+        if !self.trust.is_sound() {
+            rows.into_iter()
+                .for_each(|row| row.tell(Err(IntakeError::InDoubt)));
+            return;
+        }
         let (rows, locks) = self.unanswered(merchant, in_time(rows)).await;
         if rows.is_empty() {
             return;
@@ -161,6 +174,7 @@ impl Flusher {
         );
         let written = written.await.unwrap_or(Err(IntakeError::Ended));
         self.remember(locks, &prepared, written.as_deref().ok());
+        self.acknowledge(merchant, written.as_deref().unwrap_or_default());
         match written {
             Ok(answers) => callers
                 .into_iter()
@@ -169,6 +183,21 @@ impl Flusher {
             Err(error) => callers
                 .into_iter()
                 .for_each(|caller| caller.tell(Err(error.clone()))),
+        }
+    }
+
+    /// Keeps the last number that callers are about to be told: a database without it has lost commits.
+    fn acknowledge(&self, merchant: MerchantId, answers: &[Answer]) {
+        let numbers = answers.iter().filter_map(|answer| match answer {
+            Ok(Outcome::Sale {
+                sale,
+                replayed: false,
+                ..
+            }) => Some(sale.seq),
+            _ => None,
+        });
+        if let Some(last) = numbers.max() {
+            self.trust.acknowledge(merchant.0, last);
         }
     }
 

@@ -30,6 +30,7 @@ pub(super) async fn slice(
             let mut db = database::acquire_tested(pool).await?;
             call(&mut *db, merchant, prepared).await?
         }
+        Err(error) if database::was_read_only(&error) => return Err(error.into()),
         Err(error) if prepared.len() > 1 => {
             tracing::error!(error = %error, rows = prepared.len(), "record_sales_2 raised; recording one by one");
             one_by_one(pool, merchant, prepared).await?

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use counterfoil::database::trust::Trust;
 use counterfoil::database::{self, DatabaseRole, MIGRATIONS};
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -49,6 +50,11 @@ impl Database {
     /// Connections as `role`, as the product makes them.
     pub(crate) fn pool(&self, role: DatabaseRole) -> PgPool {
         database::pool(&self.url, role, 8).expect("DATABASE_URL")
+    }
+
+    /// The same for those who write, and stop when the database is in doubt.
+    pub(crate) fn guarded_pool(&self, role: DatabaseRole, trust: &Trust) -> PgPool {
+        database::guarded_pool(&self.url, role, 8, trust).expect("DATABASE_URL")
     }
 
     /// The directory of its archives; nobody has made it.
