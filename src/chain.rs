@@ -4,7 +4,7 @@
 //! - [`Chain`]: what is read from a chain, and the one thing that is sent to it
 //! - `rpc`: JSON-RPC over HTTP, its time limit and its errors
 //! - `registry`: the registry contract's calls and its creation code
-//! - `signer`: private keys and signed transactions; `account`: addresses as text
+//! - `signer`: keys, signers and signed transactions; `account`: addresses as text
 //! - `network`: what is known of particular chains
 
 mod account;
@@ -26,7 +26,7 @@ pub use account::{Account, AccountError, parse_account};
 pub use network::{explorer_tx_url, is_local, is_production};
 pub use registry::{anchor_call, creation_code, runtime_code_hash};
 pub use rpc::{ChainError, install_tls};
-pub use signer::{KeyError, Signed, Signer, Transaction, check_account};
+pub use signer::{KeyError, OutsideError, Signed, Signer, Transaction, check_account};
 
 use rpc::Rpc;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use secrecy::SecretString;
+use serde::Deserialize;
 
 use crate::limits;
 
@@ -54,19 +55,86 @@ pub struct ChainArgs {
     /// The registry contract as CAIP-10, e.g. eip155:1:0x…; the one pinned in the database unless given
     #[arg(long, env = "COUNTERFOIL_REGISTRY")]
     pub registry: Option<String>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
+    pub key: PublisherKeyArgs,
+    /// How often the chain is looked at
+    #[arg(long, env = "COUNTERFOIL_CHAIN_POLL", default_value = "2s", value_parser = humantime::parse_duration)]
+    pub chain_poll: Duration,
+}
+
+/// Where a key is: exactly one of `key`, `env`, `file`, and `signer` with `account`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeySource {
+    /// The key itself, 32 bytes as hex. A configuration file does not hold it.
+    #[serde(skip)]
+    pub key: Option<SecretString>,
+    /// The environment variable that holds it.
+    pub env: Option<String>,
+    /// A file that holds it, as hex or as an encrypted keystore (Web3 Secret Storage, version 3).
+    pub file: Option<PathBuf>,
+    /// The file of the keystore's password.
+    pub password_file: Option<PathBuf>,
+    /// The environment variable of the keystore's password, where there is no such file.
+    pub password_env: Option<String>,
+    /// The address of an outside signer that answers `eth_signTransaction`.
+    pub signer: Option<SecretString>,
+    /// The account that the outside signer signs for.
+    pub account: Option<String>,
+}
+
+impl KeySource {
+    /// Whether nothing is said of a key.
+    pub fn is_empty(&self) -> bool {
+        self.key.is_none() && self.env.is_none() && self.file.is_none() && self.signer.is_none()
+    }
+}
+
+/// Where the publisher's key is: one of these.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PublisherKeyArgs {
     /// The publisher's private key, 32 bytes as hex
     #[arg(long, env = "COUNTERFOIL_PUBLISHER_KEY", hide_env_values = true)]
     pub publisher_key: Option<SecretString>,
-    /// A file that holds the publisher's private key
+    /// A file that holds the publisher's private key, as hex or as an encrypted keystore (version 3), whose
+    /// password is in COUNTERFOIL_PUBLISHER_KEY_PASSWORD or in a file
     #[arg(
         long,
         env = "COUNTERFOIL_PUBLISHER_KEY_FILE",
         conflicts_with = "publisher_key"
     )]
     pub publisher_key_file: Option<PathBuf>,
-    /// How often the chain is looked at
-    #[arg(long, env = "COUNTERFOIL_CHAIN_POLL", default_value = "2s", value_parser = humantime::parse_duration)]
-    pub chain_poll: Duration,
+    /// The file of the keystore's password
+    #[arg(long, env = "COUNTERFOIL_PUBLISHER_KEY_PASSWORD_FILE")]
+    pub publisher_key_password_file: Option<PathBuf>,
+    /// An outside signer that has the publisher's key: the address of its JSON-RPC, which answers
+    /// eth_signTransaction
+    #[arg(long, env = "COUNTERFOIL_PUBLISHER_SIGNER", hide_env_values = true,
+          conflicts_with_all = ["publisher_key", "publisher_key_file"])]
+    pub publisher_signer: Option<SecretString>,
+    /// The account that the outside signer signs for
+    #[arg(
+        long,
+        env = "COUNTERFOIL_PUBLISHER_ACCOUNT",
+        requires = "publisher_signer"
+    )]
+    pub publisher_account: Option<String>,
+}
+
+impl PublisherKeyArgs {
+    /// Where the key is.
+    pub fn source(&self) -> KeySource {
+        KeySource {
+            key: self.publisher_key.clone(),
+            env: None,
+            file: self.publisher_key_file.clone(),
+            password_file: self.publisher_key_password_file.clone(),
+            password_env: Some("COUNTERFOIL_PUBLISHER_KEY_PASSWORD".to_owned()),
+            signer: self.publisher_signer.clone(),
+            account: self.publisher_account.clone(),
+        }
+    }
 }
 
 /// What the HTTP interface needs to know.

@@ -1,16 +1,27 @@
-//! A private key, and the transactions that it signs (EIP-1559).
+//! Who signs for an account: a private key that is here, or a signer outside that has it.
+//!
+//! - `transaction`: what is signed, and what comes of it (EIP-1559)
+//! - `source`: opens a key where the configuration says that it is
+//! - `keystore`: encrypted key files
+//! - `outside`: signers behind JSON-RPC, which are not believed
 
-use std::path::Path;
+mod keystore;
+mod outside;
+mod source;
+mod transaction;
 
-use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
-use alloy::eips::{Decodable2718, Encodable2718};
-use alloy::primitives::{Address, B256, TxKind};
-use alloy::signers::SignerSync;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use alloy::primitives::{Address, B256};
 use alloy::signers::local::PrivateKeySigner;
-use counterfoil_proofs::Hash;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Account, Fees, is_local};
+use super::{Account, AccountError, is_local};
+
+pub use outside::OutsideError;
+use outside::OutsideSigner;
+pub use transaction::{Signed, Transaction};
 
 /// The accounts that the local development chains give money to. Everybody has their keys.
 const DEVELOPMENT_KEYS: [&str; 10] = [
@@ -26,15 +37,50 @@ const DEVELOPMENT_KEYS: [&str; 10] = [
     "0x2a871d0798f97d79848a013d4936a73bf4cc922c825d33c1cf7073dff6d409c6",
 ];
 
-/// Why a text is no private key that may be used.
+/// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It is not one.
     #[error("a private key is 32 bytes as hex, of a number that secp256k1 takes")]
     Malformed,
+    /// The environment has no such variable.
+    #[error("the environment variable {0} is not set")]
+    Unset(String),
+    /// It is said in two ways at once, or in half a way.
+    #[error(
+        "say once where the key is: itself, an environment variable, a file, or an outside signer with \
+         its account"
+    )]
+    Source,
+    /// The outside signer's account is none.
+    #[error("the outside signer's account is none")]
+    Account(#[source] AccountError),
     /// The file cannot be read.
-    #[error("the file of the private key cannot be read")]
-    File(#[source] std::io::Error),
+    #[error("the file {} cannot be read", .file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Everybody on the machine may read the file.
+    #[error("everybody may read {}: chmod o= it, and think of the key as known", .0.display())]
+    Open(PathBuf),
+    /// A keystore without its password.
+    #[error("{} is an encrypted keystore, and its password is not configured", .0.display())]
+    NoPassword(PathBuf),
+    /// A keystore that is damaged, or of another password.
+    #[error("{} is a keystore that does not open: {reason}", .file.display())]
+    Keystore {
+        /// Which.
+        file: PathBuf,
+        /// Why, without anything of its content.
+        reason: &'static str,
+    },
+    /// The signer that is asked has another answer than a signature, or none.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     /// Everybody has it.
     #[error(
         "the account {account} is a well-known development account: everybody has its key, so it is \
@@ -48,13 +94,21 @@ pub enum KeyError {
     },
 }
 
-/// A private key and its account.
+/// Who signs for an account. Cheap to clone; nothing of a key is ever shown.
 #[derive(Clone)]
-pub struct Signer(PrivateKeySigner);
+pub struct Signer(Held);
+
+#[derive(Clone)]
+enum Held {
+    Here(PrivateKeySigner),
+    Outside(Arc<OutsideSigner>),
+}
 
 impl std::fmt::Debug for Signer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Signer").field(&self.0.address()).finish()
+        f.debug_tuple("Signer")
+            .field(&Address::from(self.account()))
+            .finish()
     }
 }
 
@@ -64,20 +118,22 @@ impl Signer {
     /// # Errors
     /// [`KeyError::Malformed`].
     pub fn parse(text: &SecretString) -> Result<Self, KeyError> {
-        text.expose_secret()
-            .trim()
-            .parse()
-            .map(Self)
-            .map_err(|_| KeyError::Malformed)
+        let key = text.expose_secret().trim().parse();
+        key.map(Self::here).map_err(|_| KeyError::Malformed)
     }
 
-    /// The key that a file holds.
+    /// An account whose key is elsewhere: with a signer that answers `eth_signTransaction` at this address,
+    /// as Web3Signer does. Nothing is asked yet.
     ///
     /// # Errors
-    /// [`KeyError::File`] and [`KeyError::Malformed`].
-    pub fn read(file: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(file).map_err(KeyError::File)?;
-        Self::parse(&SecretString::from(text))
+    /// When the address is none of http or https.
+    pub fn outside(url: &SecretString, account: Account) -> Result<Self, KeyError> {
+        let signer = OutsideSigner::new(url, account)?;
+        Ok(Self(Held::Outside(Arc::new(signer))))
+    }
+
+    fn here(key: PrivateKeySigner) -> Self {
+        Self(Held::Here(key))
     }
 
     /// The well-known development account with this index, 0 to 9; none above.
@@ -85,7 +141,7 @@ impl Signer {
         DEVELOPMENT_KEYS
             .get(index)
             .and_then(|key| key.parse().ok())
-            .map(Self)
+            .map(Self::here)
     }
 
     /// A key of its own for each seed, for accounts that live as long as a test.
@@ -94,13 +150,16 @@ impl Signer {
     /// [`KeyError::Malformed`] for the few numbers that are no key.
     pub fn from_bytes(key: &[u8; 32]) -> Result<Self, KeyError> {
         PrivateKeySigner::from_bytes(&B256::from(*key))
-            .map(Self)
+            .map(Self::here)
             .map_err(|_| KeyError::Malformed)
     }
 
-    /// The key's account.
+    /// The account that it signs for.
     pub fn account(&self) -> Account {
-        self.0.address().into()
+        match &self.0 {
+            Held::Here(key) => key.address().into(),
+            Held::Outside(signer) => signer.account(),
+        }
     }
 
     /// Refuses a well-known key on any chain but a local one.
@@ -111,32 +170,16 @@ impl Signer {
         check_account(self.account(), chain_id)
     }
 
-    /// Signs. The key may be elsewhere, so it may take a while.
+    /// Signs. Where the key is with an outside signer, what it gives is read again, and is what was asked
+    /// for, signed by the configured account.
     ///
     /// # Errors
-    /// [`KeyError::Malformed`] if the key cannot sign, which no key that was read does.
+    /// [`KeyError::Outside`] of an outside signer; a key that is here always signs.
     pub async fn sign(&self, transaction: &Transaction) -> Result<Signed, KeyError> {
-        let tx = TxEip1559 {
-            chain_id: transaction.chain_id,
-            nonce: transaction.nonce,
-            gas_limit: transaction.gas_limit,
-            max_fee_per_gas: transaction.fees.max_fee_per_gas,
-            max_priority_fee_per_gas: transaction.fees.max_priority_fee_per_gas,
-            to: transaction
-                .to
-                .map_or(TxKind::Create, |to| TxKind::Call(Address::from(to))),
-            input: transaction.input.clone().into(),
-            ..TxEip1559::default()
-        };
-        let signature = self
-            .0
-            .sign_hash_sync(&tx.signature_hash())
-            .map_err(|_| KeyError::Malformed)?;
-        let envelope = TxEnvelope::from(tx.into_signed(signature));
-        Ok(Signed {
-            hash: envelope.tx_hash().0,
-            raw: envelope.encoded_2718(),
-        })
+        match &self.0 {
+            Held::Here(key) => transaction.sign(key),
+            Held::Outside(signer) => Ok(signer.sign(transaction).await?),
+        }
     }
 }
 
@@ -158,67 +201,6 @@ pub fn check_account(account: Account, chain_id: u64) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// A transaction without value, before it is signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transaction {
-    /// The chain it is for (EIP-155): no other takes it.
-    pub chain_id: u64,
-    /// Its number among the account's.
-    pub nonce: u64,
-    /// The contract; none creates one.
-    pub to: Option<Account>,
-    /// The call, or the code that creates.
-    pub input: Vec<u8>,
-    /// Units of gas it may use.
-    pub gas_limit: u64,
-    /// What it pays a unit of gas.
-    pub fees: Fees,
-}
-
-/// A signed transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signed {
-    /// Its hash, by which the chain knows it.
-    pub hash: Hash,
-    /// The bytes to send (EIP-2718).
-    pub raw: Vec<u8>,
-}
-
-impl Signed {
-    /// What the bytes of a signed transaction say, and whose signature it is. None for bytes that are not
-    /// one that [`Signer::sign`] makes.
-    pub fn read(raw: &[u8]) -> Option<(Transaction, Account)> {
-        let mut rest = raw;
-        let TxEnvelope::Eip1559(signed) = TxEnvelope::decode_2718(&mut rest).ok()? else {
-            return None;
-        };
-        let hash = signed.signature_hash();
-        let account = signed
-            .signature()
-            .recover_address_from_prehash(&hash)
-            .ok()?;
-        let tx = signed.strip_signature();
-        let plain = tx.value.is_zero() && tx.access_list.is_empty() && rest.is_empty();
-        plain.then(|| {
-            let transaction = Transaction {
-                chain_id: tx.chain_id,
-                nonce: tx.nonce,
-                to: match tx.to {
-                    TxKind::Call(to) => Some(to.into()),
-                    TxKind::Create => None,
-                },
-                input: tx.input.to_vec(),
-                gas_limit: tx.gas_limit,
-                fees: Fees {
-                    max_fee_per_gas: tx.max_fee_per_gas,
-                    max_priority_fee_per_gas: tx.max_priority_fee_per_gas,
-                },
-            };
-            (transaction, account.into())
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,32 +219,6 @@ mod tests {
         assert!(own.check_for(1).is_ok());
         assert!(!format!("{own:?}").contains("0707"));
         assert!(Signer::development(10).is_none());
-    }
-
-    #[tokio::test]
-    async fn what_is_signed_can_be_read_again() {
-        let signer = Signer::from_bytes(&[7; 32]).unwrap();
-        let transaction = Transaction {
-            chain_id: 31337,
-            nonce: 5,
-            to: Some([3; 20]),
-            input: vec![1, 2, 3],
-            gas_limit: 60_000,
-            fees: Fees {
-                max_fee_per_gas: 9,
-                max_priority_fee_per_gas: 1,
-            },
-        };
-        let signed = signer.sign(&transaction).await.unwrap();
-        let read = Signed::read(&signed.raw);
-        assert_eq!(read, Some((transaction.clone(), signer.account())));
-        for at in 0..signed.raw.len() {
-            let mut other = signed.raw.clone();
-            other[at] ^= 1;
-            assert_ne!(Signed::read(&other), read, "byte {at}");
-        }
-        let longer = [signed.raw.as_slice(), &[0]].concat();
-        assert_eq!(Signed::read(&longer), None);
     }
 
     #[test]

@@ -72,10 +72,10 @@ async fn chain_id(db: &mut PgConnection, registry: Option<Caip10>) -> anyhow::Re
 }
 
 fn signer(args: &ChainArgs) -> anyhow::Result<Option<Signer>> {
-    let signer = match (&args.publisher_key, &args.publisher_key_file) {
-        (Some(key), _) => Signer::parse(key).map(Some),
-        (None, Some(file)) => Signer::read(file).map(Some),
-        (None, None) => Ok(None),
-    };
-    signer.context("the publisher's key cannot be used")
+    let source = args.key.source();
+    if source.is_empty() {
+        return Ok(None);
+    }
+    let signer = Signer::open(&source).context("the publisher's key cannot be used")?;
+    Ok(Some(signer))
 }

@@ -57,7 +57,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Dev(dev::DevArgs),
     WithServices(services::ServicesArgs),
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Migrate(migrate::MigrateArgs),
     /// Deploys the registry contract, once a chain, and shows the pinned ones
     ///
@@ -122,7 +122,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Dev(args) => dev::run(args).await,
         Command::WithServices(args) => services::run(args).await,
-        Command::Serve(args) => serve::run(args).await,
+        Command::Serve(args) => serve::run(*args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Registry(args) => registry::run(args).await,
         Command::Merchant(args) => merchant::run(args).await,

@@ -14,6 +14,7 @@ use crate::anchor::registry::{self, Deployed, Terms};
 use crate::anchor::store::{chains, seal};
 use crate::chain::{Account, At, Chain, Signer, check_account, parse_account, runtime_code_hash};
 use crate::clock::Clock;
+use crate::config::KeySource;
 use crate::database;
 
 /// `counterfoil registry …`
@@ -48,7 +49,8 @@ struct DeployArgs {
     /// Private key of the account that pays for the deployment, 32 bytes as hex
     #[arg(long, env = "COUNTERFOIL_DEPLOYER_KEY", hide_env_values = true)]
     deployer_key: Option<SecretString>,
-    /// A file that holds it
+    /// A file that holds it, as hex or as an encrypted keystore, whose password is in
+    /// COUNTERFOIL_DEPLOYER_KEY_PASSWORD
     #[arg(
         long,
         env = "COUNTERFOIL_DEPLOYER_KEY_FILE",
@@ -94,11 +96,16 @@ pub async fn run(args: RegistryArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn deploy(args: DeployArgs) -> anyhow::Result<()> {
-    let deployer = match (&args.deployer_key, &args.deployer_key_file) {
-        (Some(key), _) => Signer::parse(key)?,
-        (None, Some(file)) => Signer::read(file)?,
-        (None, None) => bail!("no key: set COUNTERFOIL_DEPLOYER_KEY or --deployer-key-file"),
+    let source = KeySource {
+        key: args.deployer_key.clone(),
+        file: args.deployer_key_file.clone(),
+        password_env: Some("COUNTERFOIL_DEPLOYER_KEY_PASSWORD".to_owned()),
+        ..KeySource::default()
     };
+    if source.is_empty() {
+        bail!("no key: set COUNTERFOIL_DEPLOYER_KEY or --deployer-key-file");
+    }
+    let deployer = Signer::open(&source)?;
     let chain = Chain::new(&args.rpc_url)?;
     let chain_id = chain.chain_id().await?;
     for account in [args.owner, args.publisher] {

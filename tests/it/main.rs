@@ -35,5 +35,6 @@ mod roles;
 mod schema;
 mod seal;
 mod serving;
+mod signers;
 mod storms;
 mod tidy;

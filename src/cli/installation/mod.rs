@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use super::engine::Engine;
 use crate::anchor::startup::Publisher;
 use crate::chain::{Chain, Signer};
-use crate::config::{ArchiveArgs, ChainArgs, Config, DatabaseArgs, HttpArgs, LogFormat, Role};
+use crate::config::{
+    ArchiveArgs, ChainArgs, Config, DatabaseArgs, HttpArgs, LogFormat, PublisherKeyArgs, Role,
+};
 use crate::dev::{ChainOptions, Options, Services};
 use crate::{database, limits, telemetry};
 pub(super) use ready::Ready;
@@ -224,8 +226,7 @@ fn config(
         chain: ChainArgs {
             rpc_url: None,
             registry: None,
-            publisher_key: None,
-            publisher_key_file: None,
+            key: PublisherKeyArgs::default(),
             chain_poll: CHAIN_POLL,
         },
         redis_url,
