@@ -32,6 +32,8 @@ use rpc::Rpc;
 
 /// Calls of one RPC at a time.
 const CALLS_AT_ONCE: usize = 16;
+/// Blocks whose base fees say what gas usually costs: the last hour of a chain with blocks of 12 s.
+const RECENT_BLOCKS: u64 = 300;
 
 /// A block of a chain, as its header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,17 @@ pub struct Fees {
     pub max_fee_per_gas: u128,
     /// The most of it that goes to whoever makes the block.
     pub max_priority_fee_per_gas: u128,
+}
+
+/// What gas costs on a chain, wei a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GasPrice {
+    /// The base fee of the next block.
+    pub base_fee: u128,
+    /// The median of the recent blocks' base fees.
+    pub usual_base_fee: u128,
+    /// The tip that the RPC suggests.
+    pub tip: u128,
 }
 
 /// A chain behind one RPC. Cheap to clone.
@@ -196,23 +209,42 @@ impl Chain {
         Ok(found.is_some())
     }
 
+    /// What gas costs now, and what it did of late.
+    pub async fn gas_price(&self) -> Result<GasPrice, ChainError> {
+        let params = json!([U64::from(RECENT_BLOCKS), "latest", []]);
+        let FeeHistory {
+            base_fee_per_gas: mut fees,
+        } = self.rpc.call("eth_feeHistory", params).await?;
+        // one more than the blocks: the last is that of the block to come
+        let Some(next) = fees.pop() else {
+            let reason = "the chain has no base fee";
+            return Err(self.rpc.malformed("eth_feeHistory", reason));
+        };
+        fees.sort_unstable();
+        let usual = fees.get(fees.len() / 2).copied().unwrap_or(next);
+        let tip: U128 = self.rpc.call("eth_maxPriorityFeePerGas", json!([])).await?;
+        Ok(GasPrice {
+            base_fee: next.to(),
+            usual_base_fee: usual.to(),
+            tip: tip.to(),
+        })
+    }
+
     /// Fee caps for a transaction that should be in one of the next blocks: twice the base fee, which
     /// outlasts six full blocks, and the tip that the RPC suggests.
     pub async fn fees(&self) -> Result<Fees, ChainError> {
-        let latest = self.latest().await?;
-        let base_fee = latest.base_fee.ok_or_else(|| {
-            self.rpc
-                .malformed("eth_getBlockByNumber", "the chain has no base fee")
-        })?;
-        let tip: U128 = self.rpc.call("eth_maxPriorityFeePerGas", json!([])).await?;
-        let max_priority_fee_per_gas: u128 = tip.to();
-        let max_fee_per_gas = base_fee
-            .saturating_mul(2)
-            .saturating_add(max_priority_fee_per_gas);
+        let price = self.gas_price().await?;
         Ok(Fees {
-            max_fee_per_gas,
-            max_priority_fee_per_gas,
+            max_fee_per_gas: price.base_fee.saturating_mul(2).saturating_add(price.tip),
+            max_priority_fee_per_gas: price.tip,
         })
+    }
+
+    /// What an account has, wei.
+    pub async fn balance(&self, account: Account, at: At) -> Result<u128, ChainError> {
+        let params = json!([Address::from(account), block_param(at)]);
+        let balance: U256 = self.rpc.call("eth_getBalance", params).await?;
+        Ok(balance.saturating_to())
     }
 
     /// The gas that a transaction would need now.
@@ -353,6 +385,13 @@ struct Header {
     hash: B256,
     timestamp: U64,
     base_fee_per_gas: Option<U128>,
+}
+
+/// The part of a history of fees that we use: the base fees, the oldest first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FeeHistory {
+    base_fee_per_gas: Vec<U128>,
 }
 
 /// The fields of a receipt that we use.

@@ -8,6 +8,7 @@
 //! - [`seal`]: takes the sales that wait into a batch: leaves, tree, manifest, proofs
 //! - [`registry`]: the contract: deploys one, and pins it in the database
 //! - [`startup`]: before anything is anchored: is this the chain, and the database, that they were?
+//! - [`fees`]: what is offered for a transaction, and what it may cost
 //! - [`publish`]: reserves a nonce and a range of batches, signs, commits the bytes
 //! - [`broadcast`]: sends what is signed until the chain has it
 //! - [`watch`]: mined, reorganised, finalized
@@ -17,6 +18,7 @@
 
 pub mod batches;
 pub mod broadcast;
+pub mod fees;
 pub mod gauges;
 pub mod publish;
 pub mod registry;

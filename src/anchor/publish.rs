@@ -25,6 +25,8 @@ pub enum Outcome {
     InFlight,
     /// Anchoring on this chain has stopped until somebody has looked.
     Halted,
+    /// Gas costs more than the ceiling; what waits goes together in one call once it does not.
+    TooDear,
     /// A mined anchor is being reorganised away; nothing is signed before that is settled.
     Unsettled,
     /// A transaction was signed and its bytes are committed.
@@ -171,8 +173,12 @@ async fn sign(
         chain,
         chain_id,
         signer,
+        policy,
         ..
     } = publisher;
+    let Some(fees) = policy.first_offer(&chain.gas_price().await?) else {
+        return Ok(Outcome::TooDear);
+    };
     if let Some(outcome) = refuse(pool, publisher, anchor).await? {
         return Ok(outcome);
     }
@@ -194,7 +200,7 @@ async fn sign(
         input,
         // what is not used is not paid; a quarter more outlasts a change of a chain's prices
         gas_limit: gas.saturating_add(gas / 4),
-        fees: chain.fees().await?,
+        fees,
     };
     let signed = signer.sign(&transaction).await.map_err(PublishError::Key)?;
     let mut tx = pool.begin().await?;

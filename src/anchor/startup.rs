@@ -10,6 +10,7 @@ use counterfoil_proofs::caip::Caip10;
 use counterfoil_proofs::{Hash, hex};
 use sqlx::PgPool;
 
+use super::fees::Policy;
 use super::store::anchors;
 use super::store::batches;
 use super::store::chains::{self, Registry};
@@ -27,6 +28,8 @@ pub struct Publisher {
     pub registry: Option<Caip10>,
     /// The account's key.
     pub signer: Signer,
+    /// What it may spend, and how long it may wait.
+    pub policy: Policy,
 }
 
 /// Proof that a chain was checked: what [`check`] gives, and what publishing asks for.

@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use counterfoil_proofs::caip::Caip10;
 use sqlx::PgConnection;
 
+use crate::anchor::fees::Policy;
 use crate::anchor::startup::Publisher;
 use crate::anchor::store::chains;
 use crate::chain::{Chain, Signer};
@@ -54,6 +55,7 @@ pub(super) async fn publishers(config: &Config) -> anyhow::Result<Vec<Publisher>
         chain_id,
         registry,
         signer,
+        policy: Policy::default(),
     }])
 }
 

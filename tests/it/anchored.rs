@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use counterfoil::anchor::broadcast::{BroadcastError, Sent};
+use counterfoil::anchor::fees::Policy;
 use counterfoil::anchor::registry::{self, Deployed, Terms};
 use counterfoil::anchor::startup::{Publisher, Ready, StartupError};
 use counterfoil::anchor::{broadcast, publish, seal, startup, watch};
@@ -269,6 +270,7 @@ impl Anchored {
             chain_id: 31337,
             registry: None,
             signer,
+            policy: Policy::default(),
         };
         Self {
             db,

@@ -22,6 +22,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
 use super::engine::Engine;
+use crate::anchor::fees::Policy;
 use crate::anchor::startup::Publisher;
 use crate::chain::{Chain, Signer};
 use crate::config::{
@@ -181,6 +182,7 @@ async fn set_up(
         chain_id,
         registry: Some(registry),
         signer: publisher,
+        policy: Policy::default(),
     }];
     let engine = Engine::new(&config, publishers, metrics).await?;
     let address = engine
