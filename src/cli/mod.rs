@@ -14,6 +14,7 @@ mod audit;
 mod client;
 mod demo;
 mod dev;
+mod doctor;
 mod engine;
 mod export;
 mod import;
@@ -86,6 +87,17 @@ enum Command {
     ///
     /// Example: counterfoil audit --rpc https://…
     Audit(audit::AuditArgs),
+    /// Looks at a whole installation from outside, and says what to mend
+    ///
+    /// The database and its settings, queue, heads and roles, each registry through an RPC of its chain,
+    /// Redis, and the interface under its public address. It only reads (of Redis it writes one entry that
+    /// goes by itself), and needs no more than the role counterfoil_reader.
+    ///
+    /// Exits with 0 if all is sound, with 1 if something fails, and with 2 if there are only warnings, or
+    /// not all could be checked.
+    ///
+    /// Example: counterfoil doctor --rpc https://… --public-url https://pay.shop.example
+    Doctor(doctor::DoctorArgs),
     Openapi(openapi::OpenapiArgs),
 }
 
@@ -133,6 +145,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(args).await,
         Command::Archive(args) => archive::run(args).await,
         Command::Audit(args) => audit::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Openapi(args) => openapi::run(args).await,
     }
 }

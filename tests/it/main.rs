@@ -16,6 +16,7 @@ mod cli;
 mod coalescing;
 mod crash;
 mod deployment;
+mod doctor;
 mod doubt;
 mod first_version;
 mod growth;
