@@ -2,38 +2,34 @@
 //!
 //! # Layout
 //! - [`Chain`]: what is read from a chain, and the one thing that is sent to it
+//! - `quorum`: what several RPCs say together; `node`: one of them
 //! - `rpc`: JSON-RPC over HTTP, its time limit and its errors
-//! - `registry`: the registry contract's calls and its creation code
+//! - [`Profile`]: what is known of particular chains
+//! - `registry`: the registry contract: its calls, what it says, and its creation code
 //! - `signer`: keys, signers and signed transactions; `account`: addresses as text
-//! - `network`: what is known of particular chains
 
 mod account;
-mod network;
+mod node;
+mod profile;
+mod quorum;
 mod registry;
 mod rpc;
 mod signer;
 
-use std::ops::RangeInclusive;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use alloy::primitives::{Address, B256, Bytes, U64, U128, U256};
-use counterfoil_proofs::{Hash, keccak256};
+use counterfoil_proofs::Hash;
 use secrecy::SecretString;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 pub use account::{Account, AccountError, parse_account};
-pub use network::{explorer_tx_url, is_local, is_production};
+pub use profile::{Finality, Profile, Stake, explorer_tx_url, is_local, is_production};
 pub use registry::{anchor_call, creation_code, runtime_code_hash};
 pub use rpc::{ChainError, install_tls};
 pub use signer::{KeyError, OutsideError, Signed, Signer, Transaction, check_account};
 
-use rpc::Rpc;
-
-/// Calls of one RPC at a time.
-const CALLS_AT_ONCE: usize = 16;
-/// Blocks whose base fees say what gas usually costs: the last hour of a chain with blocks of 12 s.
-const RECENT_BLOCKS: u64 = 300;
+use node::Node;
+use quorum::{AGREE, ask, lower_middle, reached, upper_middle};
 
 /// A block of a chain, as its header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +51,8 @@ pub enum At {
     Latest,
     /// The newest block and what waits to be mined.
     Pending,
-    /// The block with this hash (EIP-1898); an error when it is no longer on the chain.
+    /// The block with this hash (EIP-1898); an error when it is no longer on the chain. What is read so
+    /// decides.
     Block(Hash),
 }
 
@@ -105,26 +102,67 @@ pub struct GasPrice {
     pub tip: u128,
 }
 
-/// A chain behind one RPC. Cheap to clone.
+/// A chain behind one or more RPCs. Cheap to clone.
+///
+/// With several, what decides needs two of them to say the same: what is read at a block named by its
+/// hash, which block is final, and which transaction is [`included`](Self::included). With one of two
+/// down, nothing becomes final. What is read of the newest block is for showing and sending, and is the
+/// most common answer of those that answer.
 #[derive(Debug, Clone)]
 pub struct Chain {
-    rpc: Rpc,
+    nodes: Vec<Arc<Node>>,
+    hosts: Arc<str>,
+    finality: Finality,
+    chain_id: Option<u64>,
+    /// The highest block that was seen to be final.
+    finalized: Arc<Mutex<Option<Block>>>,
+    /// How many RPCs agreed on that last.
+    agreeing: Arc<AtomicUsize>,
 }
 
 impl Chain {
-    /// A chain at the address of its JSON-RPC. Nothing is sent yet.
+    /// Whichever chain the JSON-RPC at this address is of, final by the `finalized` tag. Nothing is sent
+    /// yet.
     ///
     /// # Errors
     /// When the address is none of http or https.
     pub fn new(url: &SecretString) -> Result<Self, ChainError> {
+        Self::open(std::slice::from_ref(url), None, Finality::Tag)
+    }
+
+    /// A chain at the addresses of its RPCs; one that is of another chain is not believed. Nothing is sent
+    /// yet.
+    ///
+    /// # Errors
+    /// When there is no address, or one is none of http or https.
+    pub fn of(profile: &Profile, urls: &[SecretString]) -> Result<Self, ChainError> {
+        Self::open(urls, Some(profile.chain_id), profile.finality)
+    }
+
+    fn open(
+        urls: &[SecretString],
+        chain_id: Option<u64>,
+        finality: Finality,
+    ) -> Result<Self, ChainError> {
+        let open = |url| Node::new(url, chain_id).map(Arc::new);
+        let nodes = urls.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        if nodes.is_empty() {
+            return Err(ChainError::Address);
+        }
+        let hosts: Vec<&str> = nodes.iter().map(|node| node.host()).collect();
         Ok(Self {
-            rpc: Rpc::new(url)?,
+            hosts: hosts.join(", ").into(),
+            nodes,
+            finality,
+            chain_id,
+            finalized: Arc::default(),
+            agreeing: Arc::default(),
         })
     }
 
-    /// The host of the RPC: the only part of its address that may be shown.
+    /// The hosts of the RPCs: the only part of their addresses that may be shown.
     pub fn host(&self) -> &str {
-        self.rpc.host()
+        &self.hosts
     }
 
     /// Which chain it is (EIP-155).
@@ -132,102 +170,158 @@ impl Chain {
     /// # Errors
     /// [`ChainError`], as of every call below.
     pub async fn chain_id(&self) -> Result<u64, ChainError> {
-        let id: U64 = self.rpc.call("eth_chainId", json!([])).await?;
-        Ok(id.to())
+        self.read("eth_chainId", At::Latest, |node| async move {
+            node.chain_id().await
+        })
+        .await
     }
 
     /// keccak-256 of the code of a contract; none where there is no code.
     pub async fn code_hash(&self, account: Account, at: At) -> Result<Option<Hash>, ChainError> {
-        let params = json!([Address::from(account), block_param(at)]);
-        let code: Bytes = self.rpc.call("eth_getCode", params).await?;
-        Ok((!code.is_empty()).then(|| keccak256(&code)))
+        self.read("eth_getCode", at, move |node| async move {
+            node.code_hash(account, at).await
+        })
+        .await
     }
 
-    /// The newest block.
+    /// The newest block that every RPC that counts has: of two the lower.
     pub async fn latest(&self) -> Result<Block, ChainError> {
-        let block = self.header("eth_getBlockByNumber", json!("latest")).await?;
-        block.ok_or_else(|| {
-            self.rpc
-                .malformed("eth_getBlockByNumber", "no latest block")
+        if let [only] = self.nodes.as_slice() {
+            return only.latest().await;
+        }
+        let heads = self
+            .ask(self.current(), |node| async move { node.latest().await })
+            .await;
+        let numbers: Vec<u64> = heads.given.iter().map(|(_, block)| block.number).collect();
+        let Some(number) = reached(&numbers, AGREE.min(numbers.len())) else {
+            return Err(heads.disagree("eth_getBlockByNumber", 1));
+        };
+        let block = self.block_at(number).await?;
+        block.ok_or(ChainError::Disagree {
+            method: "eth_getBlockByNumber",
+            answered: numbers.len(),
+            least: 1,
         })
     }
 
-    /// The newest block that cannot be reorganised; none on a young chain.
+    /// The newest block that cannot be reorganised, as two RPCs say where there are two: of two the
+    /// lower. None on a young chain. It never goes back.
     pub async fn finalized(&self) -> Result<Option<Block>, ChainError> {
-        self.header("eth_getBlockByNumber", json!("finalized"))
-            .await
+        let finality = self.finality;
+        let marks = self
+            .ask(self.awake(), move |node| async move {
+                node.mark(finality).await
+            })
+            .await;
+        self.look_who_is_behind(&marks);
+        let heights: Vec<Option<u64>> = marks.given.iter().map(|(_, it)| it.finalized).collect();
+        let Some(height) = reached(&heights, self.least()) else {
+            self.report(heights.len(), None);
+            return Err(marks.disagree("eth_getBlockByNumber", self.least()));
+        };
+        let Some(number) = height else {
+            return Ok(None);
+        };
+        let blocks = self
+            .ask(self.awake(), move |node| async move {
+                node.block_at(number).await
+            })
+            .await;
+        let agreeing = blocks.common();
+        let block = blocks.agreed("eth_getBlockByNumber", self.least());
+        self.report(agreeing, block.as_ref().ok().copied().flatten());
+        let block = block?;
+        let mut highest = self
+            .finalized
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if block.is_some_and(|block| highest.is_none_or(|highest| block.number >= highest.number)) {
+            *highest = block;
+        }
+        Ok(*highest)
     }
 
-    /// The block with this hash, on the chain or not; none where the RPC does not know it.
+    /// The block with this hash, on the chain or not; none where no RPC knows it, or they do not agree.
     pub async fn block(&self, hash: Hash) -> Result<Option<Block>, ChainError> {
-        self.header("eth_getBlockByHash", json!(B256::from(hash)))
-            .await
+        self.known("eth_getBlockByHash", move |node| async move {
+            node.block(hash).await
+        })
+        .await
     }
 
-    /// The block of the chain at this height; none where the chain is not that high.
+    /// The block of the chain at this height; none where the chain is not that high, or the RPCs do not
+    /// agree.
     pub async fn block_at(&self, number: u64) -> Result<Option<Block>, ChainError> {
-        self.header("eth_getBlockByNumber", json!(U64::from(number)))
-            .await
-    }
-
-    async fn header(&self, method: &'static str, id: Value) -> Result<Option<Block>, ChainError> {
-        let header: Option<Header> = self.rpc.call(method, json!([id, false])).await?;
-        Ok(header.map(|header| Block {
-            number: header.number.to(),
-            hash: header.hash.0,
-            time: header.timestamp.to(),
-            base_fee: header.base_fee_per_gas.map(|fee| fee.to()),
-        }))
+        self.known("eth_getBlockByNumber", move |node| async move {
+            node.block_at(number).await
+        })
+        .await
     }
 
     /// The number of transactions an account has sent: its next nonce.
     pub async fn nonce(&self, account: Account, at: At) -> Result<u64, ChainError> {
-        let params = json!([Address::from(account), block_param(at)]);
-        let nonce: U64 = self.rpc.call("eth_getTransactionCount", params).await?;
-        Ok(nonce.to())
-    }
-
-    /// The receipt of a transaction. None means that this RPC does not know of one now: the
-    /// transaction may be waiting, dropped, mined a moment ago or not yet indexed.
-    pub async fn receipt(&self, tx: Hash) -> Result<Option<TxReceipt>, ChainError> {
-        let params = json!([B256::from(tx)]);
-        let receipt: Option<RawReceipt> =
-            self.rpc.call("eth_getTransactionReceipt", params).await?;
-        Ok(receipt.map(|receipt| TxReceipt {
-            block_hash: receipt.block_hash.0,
-            block_number: receipt.block_number.to(),
-            succeeded: receipt.status == U64::from(1),
-            gas_used: receipt.gas_used.to(),
-            created: receipt.contract_address.map(Into::into),
-        }))
-    }
-
-    /// Whether the RPC has this transaction, in a block or waiting for one.
-    pub async fn knows(&self, tx: Hash) -> Result<bool, ChainError> {
-        let params = json!([B256::from(tx)]);
-        let found: Option<Value> = self.rpc.call("eth_getTransactionByHash", params).await?;
-        Ok(found.is_some())
-    }
-
-    /// What gas costs now, and what it did of late.
-    pub async fn gas_price(&self) -> Result<GasPrice, ChainError> {
-        let params = json!([U64::from(RECENT_BLOCKS), "latest", []]);
-        let FeeHistory {
-            base_fee_per_gas: mut fees,
-        } = self.rpc.call("eth_feeHistory", params).await?;
-        // one more than the blocks: the last is that of the block to come
-        let Some(next) = fees.pop() else {
-            let reason = "the chain has no base fee";
-            return Err(self.rpc.malformed("eth_feeHistory", reason));
-        };
-        fees.sort_unstable();
-        let usual = fees.get(fees.len() / 2).copied().unwrap_or(next);
-        let tip: U128 = self.rpc.call("eth_maxPriorityFeePerGas", json!([])).await?;
-        Ok(GasPrice {
-            base_fee: next.to(),
-            usual_base_fee: usual.to(),
-            tip: tip.to(),
+        self.read("eth_getTransactionCount", at, move |node| async move {
+            node.nonce(account, at).await
         })
+        .await
+    }
+
+    /// The receipt of a transaction. None means that no RPC knows of one now, or that they do not agree:
+    /// the transaction may be waiting, dropped, mined a moment ago or not yet indexed.
+    pub async fn receipt(&self, tx: Hash) -> Result<Option<TxReceipt>, ChainError> {
+        self.known("eth_getTransactionReceipt", move |node| async move {
+            node.receipt(tx).await
+        })
+        .await
+    }
+
+    /// The receipt of a transaction and its block, where two RPCs say, if there are two, that the block is
+    /// the chain's at its height: what decides. None where they say that there is none now.
+    pub async fn included(&self, tx: Hash) -> Result<Option<(TxReceipt, Block)>, ChainError> {
+        let least = self.least();
+        self.ask_until_settled(self.awake(), least, move |node| async move {
+            node.included(tx).await
+        })
+        .await
+        .agreed("eth_getTransactionReceipt", least)
+    }
+
+    /// Whether every RPC that answers has this transaction, in a block or waiting for one.
+    pub async fn knows(&self, tx: Hash) -> Result<bool, ChainError> {
+        let known = self
+            .ask(
+                self.awake(),
+                move |node| async move { node.knows(tx).await },
+            )
+            .await;
+        if known.given.is_empty() {
+            return Err(known.disagree("eth_getTransactionByHash", 1));
+        }
+        Ok(known.given.iter().all(|(_, known)| *known))
+    }
+
+    /// What gas costs now, and what it did of late. Of what several RPCs say the middle, of two the lower.
+    pub async fn gas_price(&self) -> Result<GasPrice, ChainError> {
+        let prices = self
+            .ask(self.current(), |node| async move { node.gas_price().await })
+            .await;
+        let middle = |of: fn(&GasPrice) -> u128| {
+            let said: Vec<u128> = prices.given.iter().map(|(_, price)| of(price)).collect();
+            lower_middle(&said)
+        };
+        let price = (
+            middle(|it| it.base_fee),
+            middle(|it| it.usual_base_fee),
+            middle(|it| it.tip),
+        );
+        match price {
+            (Some(base_fee), Some(usual_base_fee), Some(tip)) => Ok(GasPrice {
+                base_fee,
+                usual_base_fee,
+                tip,
+            }),
+            _ => Err(prices.disagree("eth_feeHistory", 1)),
+        }
     }
 
     /// Fee caps for a transaction that should be in one of the next blocks: twice the base fee, which
@@ -242,186 +336,42 @@ impl Chain {
 
     /// What an account has, wei.
     pub async fn balance(&self, account: Account, at: At) -> Result<u128, ChainError> {
-        let params = json!([Address::from(account), block_param(at)]);
-        let balance: U256 = self.rpc.call("eth_getBalance", params).await?;
-        Ok(balance.saturating_to())
+        self.read("eth_getBalance", at, move |node| async move {
+            node.balance(account, at).await
+        })
+        .await
     }
 
-    /// The gas that a transaction would need now.
+    /// The gas that a transaction would need now. Of several estimates the middle one, of two the
+    /// higher: what is not used is not paid.
     pub async fn estimate_gas(
         &self,
         from: Account,
         to: Option<Account>,
         input: &[u8],
     ) -> Result<u64, ChainError> {
-        let mut tx = json!({ "from": Address::from(from), "input": hex(input) });
-        if let Some(to) = to {
-            tx["to"] = json!(Address::from(to));
-        }
-        let gas: U64 = self.rpc.call("eth_estimateGas", json!([tx])).await?;
-        Ok(gas.to())
+        let input: Arc<[u8]> = input.into();
+        let gas = self
+            .ask(self.current(), |node| {
+                let input = input.clone();
+                async move { node.estimate_gas(from, to, &input).await }
+            })
+            .await;
+        upper_middle(&gas.values()).ok_or_else(|| gas.disagree("eth_estimateGas", 1))
     }
 
-    /// Hands a signed transaction over. An error says nothing of whether it arrived.
+    /// Hands a signed transaction to every RPC; one that takes it is enough. An error says nothing of
+    /// whether it arrived.
     pub async fn send_raw(&self, raw: &[u8]) -> Result<(), ChainError> {
-        let _: B256 = self
-            .rpc
-            .call("eth_sendRawTransaction", json!([hex(raw)]))
-            .await?;
-        Ok(())
-    }
-
-    /// The account that may anchor; zero where nobody may.
-    pub async fn publisher(&self, registry: Account, at: At) -> Result<Account, ChainError> {
-        let input = registry::publisher_call();
-        self.read(registry, &input, at, registry::decode_publisher)
-            .await
-    }
-
-    /// The account that may replace the publisher.
-    pub async fn owner(&self, registry: Account, at: At) -> Result<Account, ChainError> {
-        self.read(
-            registry,
-            &registry::owner_call(),
-            at,
-            registry::decode_owner,
-        )
-        .await
-    }
-
-    /// The batch that the registry takes next.
-    pub async fn next_batch(&self, registry: Account, at: At) -> Result<u64, ChainError> {
-        let input = registry::next_batch_call();
-        self.read(registry, &input, at, registry::decode_next_batch)
-            .await
-    }
-
-    /// The root of a batch; none where the registry has none.
-    pub async fn root_of(
-        &self,
-        registry: Account,
-        batch: u64,
-        at: At,
-    ) -> Result<Option<Hash>, ChainError> {
-        let input = registry::root_of_call(batch);
-        let root = self
-            .read(registry, &input, at, registry::decode_root_of)
-            .await?;
-        Ok((root != [0; 32]).then_some(root))
-    }
-
-    /// The roots of a range of batches in its order, a few calls at a time.
-    pub async fn roots_of(
-        &self,
-        registry: Account,
-        batches: RangeInclusive<u64>,
-        at: At,
-    ) -> Result<Vec<Option<Hash>>, ChainError> {
-        let mut waiting = batches.clone();
-        let mut calls = JoinSet::new();
-        let mut roots = Vec::new();
-        loop {
-            while calls.len() < CALLS_AT_ONCE
-                && let Some(batch) = waiting.next()
-            {
-                let chain = self.clone();
-                calls.spawn(async move { (batch, chain.root_of(registry, batch, at).await) });
-            }
-            match calls.join_next().await {
-                Some(Ok((batch, root))) => roots.push((batch, root?)),
-                // only a panic in a call, which is not ours to hide, or the end of the runtime
-                Some(Err(error)) => return Err(self.rpc.malformed("eth_call", &error.to_string())),
-                None => break,
-            }
+        let raw: Arc<[u8]> = raw.into();
+        let send = |node: Arc<Node>| {
+            let raw = raw.clone();
+            async move { node.send_raw(&raw).await }
+        };
+        let taken = ask(&self.nodes, send, |taken, _| !taken.is_empty()).await;
+        match taken.given.is_empty() {
+            true => Err(taken.disagree("eth_sendRawTransaction", 1)),
+            false => Ok(()),
         }
-        roots.sort_unstable_by_key(|(batch, _)| *batch);
-        Ok(roots.into_iter().map(|(_, root)| root).collect())
     }
-
-    /// The event by which a registry says that it took a batch, if it is in the block at this height.
-    pub async fn anchored_at(
-        &self,
-        registry: Account,
-        batch: u64,
-        block_number: u64,
-    ) -> Result<Option<Anchored>, ChainError> {
-        let height = U64::from(block_number);
-        let filter = json!({
-            "address": Address::from(registry), "fromBlock": height, "toBlock": height,
-            "topics": [registry::anchored_topic(), B256::from(U256::from(batch))],
-        });
-        let logs: Vec<Log> = self.rpc.call("eth_getLogs", json!([filter])).await?;
-        Ok(logs.first().map(|log| Anchored {
-            tx: log.transaction_hash.0,
-            block_number: log.block_number.to(),
-            block_hash: log.block_hash.0,
-        }))
-    }
-
-    async fn read<T>(
-        &self,
-        contract: Account,
-        input: &[u8],
-        at: At,
-        decode: fn(&[u8]) -> Option<T>,
-    ) -> Result<T, ChainError> {
-        let call = json!({ "to": Address::from(contract), "input": hex(input) });
-        let output: Bytes = self
-            .rpc
-            .call("eth_call", json!([call, block_param(at)]))
-            .await?;
-        decode(&output).ok_or_else(|| {
-            self.rpc
-                .malformed("eth_call", "not what the registry answers")
-        })
-    }
-}
-
-/// The fields of a header that we use.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Header {
-    number: U64,
-    hash: B256,
-    timestamp: U64,
-    base_fee_per_gas: Option<U128>,
-}
-
-/// The part of a history of fees that we use: the base fees, the oldest first.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FeeHistory {
-    base_fee_per_gas: Vec<U128>,
-}
-
-/// The fields of a receipt that we use.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawReceipt {
-    block_hash: B256,
-    block_number: U64,
-    status: U64,
-    gas_used: U64,
-    contract_address: Option<Address>,
-}
-
-/// The fields of a log that we use.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Log {
-    transaction_hash: B256,
-    block_number: U64,
-    block_hash: B256,
-}
-
-fn block_param(at: At) -> Value {
-    match at {
-        At::Latest => json!("latest"),
-        At::Pending => json!("pending"),
-        At::Block(hash) => json!({ "blockHash": B256::from(hash), "requireCanonical": true }),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    counterfoil_proofs::hex::encode(bytes)
 }

@@ -45,8 +45,12 @@ pub const CACHE_CALLS: &str = "counterfoil_cache_calls_total";
 pub const CACHE_UP: &str = "counterfoil_cache_up";
 /// Repeats that were answered from Redis, without the database.
 pub const CACHE_REPLAYS: &str = "counterfoil_cache_replays_total";
-/// Calls of an RPC that failed, by `rpc` (its host) and `class`.
+/// Calls of an RPC that failed or were not believed, by `rpc` (its host) and `class`.
 pub const RPC_ERRORS: &str = "counterfoil_rpc_errors_total";
+/// RPCs that agree on which block is final, by `chain`. Nothing becomes final with one, where there are two.
+pub const RPCS_AGREEING: &str = "counterfoil_chain_rpcs_agreeing";
+/// Height of the newest block that is final, by `chain`.
+pub const FINALIZED_HEIGHT: &str = "counterfoil_chain_finalized_height";
 
 /// Sends log lines to standard error. `filter` is a `tracing` filter, e.g. `info,sqlx=warn`; it may be
 /// called once a process, later calls change nothing.
@@ -136,6 +140,8 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     );
     describe_counter!(CACHE_REPLAYS, "Repeats answered from Redis");
     describe_counter!(RPC_ERRORS, "Calls of an RPC that failed, by class");
+    describe_gauge!(RPCS_AGREEING, "RPCs that agree on which block is final");
+    describe_gauge!(FINALIZED_HEIGHT, "Height of the newest block that is final");
     // present from the first scrape, so that an alarm on its rate cannot miss the first failure
     for check in ["proof", "root"] {
         metrics::counter!(SELF_CHECK_FAILURES, "check" => check).absolute(0);

@@ -59,7 +59,11 @@ pub async fn step(
         return Ok(outcome);
     }
     // before any receipt: what is final now has a receipt that can be read after
-    let finalized = publisher.chain.finalized().await?;
+    let finalized = match publisher.chain.finalized().await {
+        // nothing becomes final, but what is in a block can be shown
+        Err(error) if error.is_undecided() => None,
+        finalized => finalized?,
+    };
     let watcher = Watcher {
         pool,
         publisher,
@@ -102,28 +106,49 @@ impl Watcher<'_> {
         let Some(included) = self.included(&attempts).await? else {
             return self.look_for_block(anchor, &attempts).await;
         };
-        let is_final = self
-            .finalized
-            .is_some_and(|block| included.receipt.block_number <= block.number);
-        if !included.receipt.succeeded {
-            // an RPC that lags may tell of a block that was reorganised away
-            let number = included.receipt.block_number;
-            let there = self.publisher.chain.block_at(number).await?;
-            let same = there.is_some_and(|block| block.hash == included.receipt.block_hash);
-            if !is_final || !same {
-                return Ok(Change::None);
-            }
-            let (tx, block) = (included.attempt.tx_hash, included.receipt.block_number);
-            let reason = format!(
-                "transaction {} reverted in block {block}, which is final",
-                hex::encode(&tx)
-            );
-            return self.halt(&reason).await;
-        }
-        let moved = self.write_block(anchor, &included).await?;
         match self.finalized {
-            Some(block) if is_final => self.finalize(anchor, block).await,
-            _ => Ok(if moved { Change::Mined } else { Change::None }),
+            Some(block) if included.receipt.block_number <= block.number => {
+                self.settle(anchor, included.attempt, block).await
+            }
+            // an RPC that lags may tell of a block that was reorganised away
+            _ if !included.receipt.succeeded => Ok(Change::None),
+            _ => {
+                let moved = self.write_block(anchor, &included).await?;
+                Ok(if moved { Change::Mined } else { Change::None })
+            }
+        }
+    }
+
+    /// An attempt is in a block that is final: what enough RPCs say of it now is for ever.
+    async fn settle(
+        &self,
+        anchor: &Anchor,
+        attempt: &Attempt,
+        finalized: Block,
+    ) -> Result<Change, WatchError> {
+        let tx = attempt.tx_hash;
+        let (receipt, block) = match self.publisher.chain.included(tx).await {
+            Ok(Some((receipt, block))) if block.number <= finalized.number => (receipt, block),
+            Err(error) if !error.is_undecided() => return Err(error.into()),
+            _ => return Ok(Change::None),
+        };
+        if !receipt.succeeded {
+            let (tx, number) = (hex::encode(&tx), block.number);
+            return self
+                .halt(&format!(
+                    "transaction {tx} reverted in block {number}, which is final"
+                ))
+                .await;
+        }
+        let included = Included {
+            attempt,
+            receipt,
+            block,
+        };
+        let moved = self.write_block(anchor, &included).await?;
+        match self.finalize(anchor, finalized).await? {
+            Change::None if moved => Ok(Change::Mined),
+            change => Ok(change),
         }
     }
 
@@ -191,11 +216,11 @@ impl Watcher<'_> {
             ..
         } = *anchor;
         let range = first.cast_unsigned()..=last.cast_unsigned();
-        let theirs = self
-            .publisher
-            .chain
-            .roots_of(registry, range, At::Block(block.hash))
-            .await?;
+        let chain = &self.publisher.chain;
+        let theirs = match chain.roots_of(registry, range, At::Block(block.hash)).await {
+            Err(error) if error.is_undecided() => return Ok(Change::None),
+            theirs => theirs?,
+        };
         let ours = batches::roots(&mut *self.pool.acquire().await?, first, last).await?;
         if theirs.iter().any(Option::is_none) {
             // the RPC contradicts itself: it has the receipt and not what the transaction wrote
@@ -264,11 +289,19 @@ impl Watcher<'_> {
         let Some(finalized) = self.finalized else {
             return Ok(Change::None);
         };
-        let used = chain
-            .nonce(anchor.account, At::Block(finalized.hash))
-            .await?;
+        let used = match chain.nonce(anchor.account, At::Block(finalized.hash)).await {
+            Err(error) if error.is_undecided() => return Ok(Change::None),
+            used => used?,
+        };
         if used <= anchor.nonce.cast_unsigned() {
             return Ok(Change::None);
+        }
+        for attempt in attempts {
+            match chain.included(attempt.tx_hash).await {
+                Ok(None) => {}
+                Err(error) if !error.is_undecided() => return Err(error.into()),
+                _ => return Ok(Change::None),
+            }
         }
         let (nonce, block) = (anchor.nonce, finalized.number);
         self.halt(&format!("nonce {nonce} is used at block {block}, which is final, by a transaction that is not ours"))

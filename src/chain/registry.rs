@@ -1,13 +1,18 @@
 //! The registry contract: its calls, what they answer, and the code that creates it.
 
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
 use alloy::primitives::{Address, B256};
 use alloy::sol_types::{SolCall, SolEvent, SolValue};
 use counterfoil_proofs::{Hash, hex};
 use serde::Deserialize;
+use tokio::task::JoinSet;
 
-use super::Account;
+use super::{Account, Anchored, At, Chain, ChainError};
+
+/// Roots that are asked for at a time.
+const CALLS_AT_ONCE: usize = 16;
 
 mod abi {
     //! The part of the contract's interface that we call.
@@ -45,31 +50,31 @@ pub fn runtime_code_hash() -> Hash {
     ARTIFACT.runtime_code_hash
 }
 
-pub(super) fn publisher_call() -> Vec<u8> {
+fn publisher_call() -> Vec<u8> {
     abi::publisherCall {}.abi_encode()
 }
 
-pub(super) fn decode_publisher(output: &[u8]) -> Option<Account> {
+fn decode_publisher(output: &[u8]) -> Option<Account> {
     abi::publisherCall::abi_decode_returns_validate(output)
         .ok()
         .map(Into::into)
 }
 
-pub(super) fn owner_call() -> Vec<u8> {
+fn owner_call() -> Vec<u8> {
     abi::ownerCall {}.abi_encode()
 }
 
-pub(super) fn decode_owner(output: &[u8]) -> Option<Account> {
+fn decode_owner(output: &[u8]) -> Option<Account> {
     abi::ownerCall::abi_decode_returns_validate(output)
         .ok()
         .map(Into::into)
 }
 
-pub(super) fn next_batch_call() -> Vec<u8> {
+fn next_batch_call() -> Vec<u8> {
     abi::nextBatchCall {}.abi_encode()
 }
 
-pub(super) fn decode_next_batch(output: &[u8]) -> Option<u64> {
+fn decode_next_batch(output: &[u8]) -> Option<u64> {
     abi::nextBatchCall::abi_decode_returns_validate(output).ok()
 }
 
@@ -91,6 +96,94 @@ pub(super) fn decode_root_of(output: &[u8]) -> Option<Hash> {
 /// By which the event of an anchored batch is known.
 pub(super) fn anchored_topic() -> B256 {
     abi::Anchored::SIGNATURE_HASH
+}
+
+impl Chain {
+    /// The account that may anchor; zero where nobody may.
+    pub async fn publisher(&self, registry: Account, at: At) -> Result<Account, ChainError> {
+        let (input, decode) = (publisher_call(), decode_publisher);
+        self.call(registry, input, at, decode).await
+    }
+
+    /// The account that may replace the publisher.
+    pub async fn owner(&self, registry: Account, at: At) -> Result<Account, ChainError> {
+        let (input, decode) = (owner_call(), decode_owner);
+        self.call(registry, input, at, decode).await
+    }
+
+    /// The batch that the registry takes next.
+    pub async fn next_batch(&self, registry: Account, at: At) -> Result<u64, ChainError> {
+        let (input, decode) = (next_batch_call(), decode_next_batch);
+        self.call(registry, input, at, decode).await
+    }
+
+    /// The root of a batch; none where the registry has none.
+    pub async fn root_of(
+        &self,
+        registry: Account,
+        batch: u64,
+        at: At,
+    ) -> Result<Option<Hash>, ChainError> {
+        self.read("eth_call", at, move |node| async move {
+            node.root_of(registry, batch, at).await
+        })
+        .await
+    }
+
+    /// The roots of a range of batches in its order, a few calls at a time.
+    pub async fn roots_of(
+        &self,
+        registry: Account,
+        batches: RangeInclusive<u64>,
+        at: At,
+    ) -> Result<Vec<Option<Hash>>, ChainError> {
+        let mut waiting = batches.clone();
+        let mut calls = JoinSet::new();
+        let mut roots = Vec::new();
+        loop {
+            while calls.len() < CALLS_AT_ONCE
+                && let Some(batch) = waiting.next()
+            {
+                let chain = self.clone();
+                calls.spawn(async move { (batch, chain.root_of(registry, batch, at).await) });
+            }
+            match calls.join_next().await {
+                Some(Ok((batch, root))) => roots.push((batch, root?)),
+                // only a panic in a call, which is not ours to hide, or the end of the runtime
+                Some(Err(error)) => return Err(ChainError::CutOff(error)),
+                None => break,
+            }
+        }
+        roots.sort_unstable_by_key(|(batch, _)| *batch);
+        Ok(roots.into_iter().map(|(_, root)| root).collect())
+    }
+
+    /// The event by which a registry says that it took a batch, if it is in the block at this height.
+    pub async fn anchored_at(
+        &self,
+        registry: Account,
+        batch: u64,
+        block_number: u64,
+    ) -> Result<Option<Anchored>, ChainError> {
+        self.read("eth_getLogs", At::Latest, move |node| async move {
+            node.anchored_at(registry, batch, block_number).await
+        })
+        .await
+    }
+
+    async fn call<T: Clone + PartialEq + Send + 'static>(
+        &self,
+        contract: Account,
+        input: Vec<u8>,
+        at: At,
+        decode: fn(&[u8]) -> Option<T>,
+    ) -> Result<T, ChainError> {
+        self.read("eth_call", at, move |node| {
+            let input = input.clone();
+            async move { node.read(contract, &input, at, decode).await }
+        })
+        .await
+    }
 }
 
 struct Artifact {

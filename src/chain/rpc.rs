@@ -76,9 +76,47 @@ pub enum ChainError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It answers for a chain that it had told more of before.
+    #[error("{host} is behind: its newest block is {number}, it had told of {highest}")]
+    Behind {
+        /// Where.
+        host: Arc<str>,
+        /// Height of its newest block.
+        number: u64,
+        /// Height of the newest it had told of.
+        highest: u64,
+    },
+    /// It is of another chain than it was configured for.
+    #[error("{host} is of chain {found}, not of chain {expected}")]
+    OtherChain {
+        /// Where.
+        host: Arc<str>,
+        /// Which chain it was to be.
+        expected: u64,
+        /// Which it is.
+        found: u64,
+    },
+    /// Too few RPCs say the same.
+    #[error("{method}: {answered} RPCs answered, and no {least} agree")]
+    Disagree {
+        /// The call.
+        method: &'static str,
+        /// How many gave an answer.
+        answered: usize,
+        /// How many must give the same.
+        least: usize,
+    },
+    /// A call was cut off.
+    #[error("a call was cut off")]
+    CutOff(#[source] tokio::task::JoinError),
 }
 
 impl ChainError {
+    /// Whether RPCs answered, and too few alike: what they were asked stays unknown.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Self::Disagree { .. })
+    }
+
     /// The class, as it stands in the metrics.
     pub fn class(&self) -> &'static str {
         match self {
@@ -88,6 +126,10 @@ impl ChainError {
             Self::Status { .. } => "status",
             Self::Refused { .. } => "refused",
             Self::Malformed { .. } => "malformed",
+            Self::Behind { .. } => "behind",
+            Self::OtherChain { .. } => "other_chain",
+            Self::Disagree { .. } => "disagrees",
+            Self::CutOff(_) => "cut_off",
         }
     }
 }
@@ -141,10 +183,15 @@ impl Rpc {
     ) -> Result<T, ChainError> {
         let answer = self.request(method, params).await;
         if let Err(error) = &answer {
-            metrics::counter!(telemetry::RPC_ERRORS, "rpc" => self.host.to_string(), "class" => error.class())
-                .increment(1);
+            self.count(error.class());
         }
         answer
+    }
+
+    /// Counts a failure.
+    pub(super) fn count(&self, class: &'static str) {
+        metrics::counter!(telemetry::RPC_ERRORS, "rpc" => self.host.to_string(), "class" => class)
+            .increment(1);
     }
 
     async fn request<T: DeserializeOwned>(

@@ -3,6 +3,7 @@
 
 mod anchor;
 mod anchor_faults;
+mod anchor_rpcs;
 mod anchor_startup;
 mod anchor_verify;
 mod anchor_worker;
