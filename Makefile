@@ -7,7 +7,7 @@ export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
 # queries are checked against .sqlx, whatever database the environment names
 export SQLX_OFFLINE := true
 
-.PHONY: help demo dev test storm check bench bench-intake setup sqlx openapi vectors audit-deps
+.PHONY: help demo dev test storm drill check bench bench-intake setup sqlx openapi vectors audit-deps
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,6 +41,15 @@ storm: ## exactly once while everything breaks, deadlocks, interleavings: in lar
 	@tools/setup test
 	cargo nextest run --workspace --no-run
 	$(COUNTERFOIL) with-services -- cargo nextest run --workspace --no-capture -E 'test(/^storms::|interleavings::/)'
+
+# a seed that fails prints how it is run again
+drill: export DRILL_SEEDS = $(or $(SEEDS),10)
+drill: export DRILL_FIRST = $(or $(FIRST),1)
+drill: export DRILL_JOBS = $(or $(JOBS),2)
+drill: ## everything that anchoring stands on breaks, then an audit: SEEDS=n from FIRST=k, JOBS=j at a time
+	@tools/setup test
+	cargo nextest run --workspace --no-run
+	cargo nextest run --workspace --no-capture -E 'test(/^drill::/)'
 
 check: ## format, lints, licences, and that everything committed is up to date
 	@tools/setup check

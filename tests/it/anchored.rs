@@ -163,8 +163,14 @@ pub(crate) struct LocalChain {
 
 impl LocalChain {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&["--slots-in-an-epoch", "1"]).await
+    }
+
+    /// With these flags of anvil's in place of two blocks until a block is final.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let mut process = Command::new(anvil())
-            .args(["--port", "0", "--slots-in-an-epoch", "1"])
+            .args(["--port", "0"])
+            .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

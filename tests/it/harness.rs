@@ -2,6 +2,7 @@
 
 mod client;
 mod database;
+mod dice;
 mod problem;
 mod redis;
 
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use client::{Answer, Client, sale};
 pub(crate) use database::Database;
+pub(crate) use dice::Dice;
 pub(crate) use problem::{check_document, faults_of};
 pub(crate) use redis::{Cluster, Redis, Watched};
 

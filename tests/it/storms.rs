@@ -2,7 +2,6 @@
 
 mod deadlocks;
 mod exactly_once;
-mod fleet;
 mod plan;
 mod tills;
 mod weather;

@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::fleet::Fleet;
-use super::plan::Dice;
 use super::{seed, setting};
-use crate::harness::Client;
+use crate::fleet::Fleet;
+use crate::harness::{Client, Dice};
 
 /// Merchants; few, so that their locks are fought for.
 const MERCHANTS: usize = 3;

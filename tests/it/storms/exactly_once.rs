@@ -11,10 +11,11 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::fleet::Fleet;
-use super::plan::{Dice, Plan};
+use super::plan::Plan;
 use super::tills::{Storm, Till};
 use super::{seed, setting, weather};
+use crate::fleet::Fleet;
+use crate::harness::Dice;
 
 /// How long the clients of a round may take to have all their answers: this for everything that breaks
 /// once, and this for each answer.

@@ -1,45 +1,8 @@
 //! What the clients of a storm send: requests that make so many sales, whoever wins where they clash.
 
-use counterfoil::clock::Entropy;
 use serde_json::{Value, json};
 
-/// Throws that repeat for a seed.
-#[derive(Clone)]
-pub(super) struct Dice(Entropy);
-
-impl Dice {
-    /// The dice of one participant.
-    pub(super) fn new(seed: u64, participant: u64) -> Self {
-        Self(Entropy::seeded(
-            seed ^ participant.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-        ))
-    }
-
-    /// A number below this one.
-    pub(super) fn below(&self, bound: usize) -> usize {
-        let bound = u64::try_from(bound).expect("64 bits");
-        usize::try_from(u64::from_le_bytes(self.0.bytes()) % bound).expect("below it")
-    }
-
-    /// One of these.
-    pub(super) fn pick<'a, T>(&self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-
-    /// Another order.
-    pub(super) fn shuffle<T>(&self, list: &mut [T]) {
-        for at in (1..list.len()).rev() {
-            list.swap(at, self.below(at + 1));
-        }
-    }
-
-    /// A time from `least` to twice that and more, milliseconds.
-    pub(super) fn time(&self, least: u64, most: u64) -> std::time::Duration {
-        let span = usize::try_from(most - least).expect("a short time");
-        let more = u64::try_from(self.below(span + 1)).expect("64 bits");
-        std::time::Duration::from_millis(least + more)
-    }
-}
+use crate::harness::Dice;
 
 /// A request, the same whoever sends it and how often.
 pub(super) struct Request {

@@ -12,8 +12,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::plan::{Dice, Plan};
-use crate::harness::{Answer, Client, check_document};
+use super::plan::Plan;
+use crate::harness::{Answer, Client, Dice, check_document};
 
 /// How long a patient client waits: longer than the server may take.
 const PATIENT: Duration = Duration::from_secs(45);

@@ -7,9 +7,9 @@ use counterfoil::ids::MerchantId;
 use sqlx::PgPool;
 use tokio::time::sleep;
 
-use super::fleet::Fleet;
-use super::plan::Dice;
 use super::tills::Storm;
+use crate::fleet::Fleet;
+use crate::harness::Dice;
 
 /// Something that breaks, and is mended.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,5 @@
-//! Services of a storm's own and several `serve` processes on them, all of which may be killed, frozen
-//! and started again. What one storm breaks is nobody else's.
+//! Services of a test's own and several `serve` processes on them, all of which may be killed, frozen
+//! and started again. What one test breaks is nobody else's.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -30,12 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
 
 /// The services and the processes.
-pub(super) struct Fleet {
-    pub(super) processes: Vec<Process>,
-    pub(super) redis: Mutex<Redis>,
-    pub(super) postgres: Postgres,
+pub(crate) struct Fleet {
+    pub(crate) processes: Vec<Process>,
+    pub(crate) redis: Mutex<Redis>,
+    pub(crate) postgres: Postgres,
     /// The database, as its owner.
-    pub(super) owner: PgPool,
+    pub(crate) owner: PgPool,
     database_url: String,
     // in this order: what is last is dropped last
     _services: Kept,
@@ -44,7 +44,16 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// Starts the services and `count` processes. Each serves, and seals every second.
-    pub(super) async fn start(count: usize) -> Self {
+    pub(crate) async fn start(count: usize) -> Self {
+        let fleet = Self::prepare(count).await;
+        for process in &fleet.processes {
+            process.start().await;
+        }
+        fleet
+    }
+
+    /// Starts the services; the processes may be told more before they are started.
+    pub(crate) async fn prepare(count: usize) -> Self {
         let scratch = Scratch::new();
         let services = Kept::start(&scratch.join("data")).await;
         let running = services.running();
@@ -61,7 +70,7 @@ impl Fleet {
             .max_connections(4)
             .connect_lazy(&database_url)
             .expect("an address");
-        let fleet = Self {
+        Self {
             processes,
             redis: Mutex::new(redis),
             postgres,
@@ -69,15 +78,18 @@ impl Fleet {
             database_url,
             _services: services,
             scratch,
-        };
-        for process in &fleet.processes {
-            process.start().await;
         }
-        fleet
+    }
+
+    /// A command of the operator, who knows the database.
+    pub(crate) fn operator(&self, args: &[&str]) -> Command {
+        let mut command = program(args);
+        command.env("DATABASE_URL", &self.database_url);
+        command
     }
 
     /// The addresses of the processes.
-    pub(super) fn urls(&self) -> Vec<String> {
+    pub(crate) fn urls(&self) -> Vec<String> {
         self.processes
             .iter()
             .map(|process| process.url.clone())
@@ -85,9 +97,8 @@ impl Fleet {
     }
 
     /// A new merchant with the keys of this many tills.
-    pub(super) async fn merchant(&self, tills: usize) -> (MerchantId, Vec<String>) {
-        let mut create = program(&["merchant", "create", "--name", "Shop"]);
-        let made = run(create.env("DATABASE_URL", &self.database_url)).await;
+    pub(crate) async fn merchant(&self, tills: usize) -> (MerchantId, Vec<String>) {
+        let made = run(&mut self.operator(&["merchant", "create", "--name", "Shop"])).await;
         let merchant: MerchantId = made.expect(0).stdout.trim().parse().expect("an id");
         let mut owner = PgConnection::connect(&self.database_url)
             .await
@@ -108,7 +119,7 @@ impl Fleet {
     }
 
     /// Ends every connection of the processes to the database.
-    pub(super) async fn cut_connections(&self) {
+    pub(crate) async fn cut_connections(&self) {
         let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
                    where datname = current_database() and application_name = 'counterfoil'";
         let _: i64 = sqlx::query_scalar(cut)
@@ -119,7 +130,7 @@ impl Fleet {
 
     /// The deadlocks that Postgres counted in this database, and those in its logs: a crash empties the
     /// counters.
-    pub(super) async fn deadlocks(&self) -> (i64, usize) {
+    pub(crate) async fn deadlocks(&self) -> (i64, usize) {
         let counted: i64 = sqlx::query_scalar(
             "select deadlocks from pg_stat_database where datname = current_database()",
         )
@@ -131,22 +142,35 @@ impl Fleet {
     }
 
     /// What a process wrote that no process may write, with the process.
-    pub(super) fn panics(&self) -> Vec<String> {
-        let logs = (0..self.processes.len()).map(|number| log_of(&self.scratch, number));
-        logs.flat_map(|log| {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            text.lines()
-                .filter(|line| line.contains("panicked"))
-                .map(|line| format!("{}: {line}", log.display()))
-                .collect::<Vec<_>>()
-        })
-        .collect()
+    pub(crate) fn panics(&self) -> Vec<String> {
+        self.lines_with("panicked")
+    }
+
+    /// The lines of the processes' logs in which something stands, with the process.
+    pub(crate) fn lines_with(&self, text: &str) -> Vec<String> {
+        self.logs()
+            .iter()
+            .flat_map(|log| {
+                let lines = fs::read_to_string(log).unwrap_or_default();
+                lines
+                    .lines()
+                    .filter(|line| line.contains(text))
+                    .map(|line| format!("{}: {line}", log.display()))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// The files of what the processes log.
+    pub(crate) fn logs(&self) -> Vec<PathBuf> {
+        (0..self.processes.len())
+            .map(|number| log_of(&self.scratch, number))
+            .collect()
     }
 
     /// The last warnings and errors of the processes, for people.
-    pub(super) fn last_words(&self) -> String {
-        let logs = (0..self.processes.len()).map(|number| log_of(&self.scratch, number));
-        let tails = logs.map(|log| {
+    pub(crate) fn last_words(&self) -> String {
+        let tails = self.logs().into_iter().map(|log| {
             let text = fs::read_to_string(&log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().rev().take(20).collect();
             let lines: Vec<&str> = lines.into_iter().rev().collect();
@@ -157,9 +181,9 @@ impl Fleet {
 }
 
 /// A `serve` process on an address of its own, which it keeps over its deaths.
-pub(super) struct Process {
+pub(crate) struct Process {
     /// Where it listens.
-    pub(super) url: String,
+    pub(crate) url: String,
     number: usize,
     environment: Vec<(&'static str, String)>,
     log: PathBuf,
@@ -190,8 +214,13 @@ impl Process {
         }
     }
 
+    /// What it is told beside where everything is, from its next start on.
+    pub(crate) fn tell(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
     /// Starts it, again and again while it cannot, as whatever watches over a service does.
-    pub(super) async fn start(&self) {
+    pub(crate) async fn start(&self) {
         let deadline = Instant::now() + PATIENCE;
         let mut held = self.child.lock().await;
         let anybody = Client::new(&self.url, None);
@@ -234,22 +263,42 @@ impl Process {
     }
 
     /// SIGKILL.
-    pub(super) async fn kill(&self) {
+    pub(crate) async fn kill(&self) {
         if let Some(mut child) = self.child.lock().await.take() {
             child.kill().await.expect("a process to kill");
         }
     }
 
     /// Neither runs nor lets go of anything, for a while.
-    pub(super) async fn freeze(&self, time: Duration) {
+    pub(crate) async fn freeze(&self, time: Duration) {
         let held = self.child.lock().await;
-        let pid = held.as_ref().and_then(Child::id);
-        let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        let pid = pid.expect("a process");
+        let pid = held.as_ref().and_then(pid_of).expect("a process");
         kill_process(pid, Signal::STOP).expect("a process to stop");
         sleep(time).await;
         kill_process(pid, Signal::CONT).expect("a stopped process");
     }
+
+    /// Tells it to stop and waits for that; whether it was up.
+    pub(crate) async fn stop(&self) -> bool {
+        let Some(mut child) = self.child.lock().await.take() else {
+            return false;
+        };
+        let pid = pid_of(&child).expect("a process");
+        kill_process(pid, Signal::TERM).expect("a process to stop");
+        let ended = timeout(PATIENCE, child.wait()).await;
+        let status = ended.expect("it stops in time").expect("a process");
+        assert!(status.success(), "process {} ended: {status}", self.number);
+        true
+    }
+
+    /// Whether it was started and neither killed nor stopped.
+    pub(crate) async fn is_up(&self) -> bool {
+        self.child.lock().await.is_some()
+    }
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
 }
 
 fn log_of(scratch: &Scratch, number: usize) -> PathBuf {
@@ -261,8 +310,8 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// The cluster of the storm's services.
-pub(super) struct Postgres {
+/// The cluster of these services.
+pub(crate) struct Postgres {
     cluster: PathBuf,
     logs: [PathBuf; 2],
     pg_ctl: PathBuf,
@@ -284,7 +333,7 @@ impl Postgres {
 
     /// Stops it and starts it again on the same port; `mode` is `fast`, which ends sessions, or
     /// `immediate`, which is a crash with recovery.
-    pub(super) async fn restart(&self, mode: &str) {
+    pub(crate) async fn restart(&self, mode: &str) {
         use std::os::unix::fs::MetadataExt;
         let owner = fs::metadata(&self.cluster).expect("the cluster");
         let mut restart = tokio::process::Command::new(&self.pg_ctl);
@@ -312,7 +361,7 @@ impl Postgres {
     }
 
     /// All that it logged.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let read = |log: &PathBuf| fs::read_to_string(log).unwrap_or_default();
         self.logs.iter().map(read).collect()
     }
