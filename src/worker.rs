@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::anchor::seal;
 use crate::anchor::startup::{self, Publisher};
+use crate::anchor::store::operator;
 use crate::anchor::{broadcast, gauges, publish, watch};
 use crate::clock::{Clock, Entropy};
 use crate::database::trust::Trust;
@@ -94,7 +95,7 @@ async fn seal_loop(worker: Worker, shutdown: CancellationToken) {
     }
 }
 
-/// Waits until the interval is over, or a full batch waits.
+/// Waits until the interval is over, a full batch waits, or an operator asks for one.
 async fn wait_for_batch(worker: &Worker, tries: &mut Tries) {
     let until = Instant::now() + worker.batch_interval;
     loop {
@@ -102,10 +103,19 @@ async fn wait_for_batch(worker: &Worker, tries: &mut Tries) {
         if rest.is_zero() || !tries.pause(rest.min(BACKLOG_EVERY)).await {
             return;
         }
-        if is_full_batch_waiting(worker, tries).await {
+        if is_full_batch_waiting(worker, tries).await || is_seal_requested(worker, tries).await {
             return;
         }
     }
+}
+
+/// Whether an operator asked for what waits to be sealed.
+async fn is_seal_requested(worker: &Worker, tries: &mut Tries) -> bool {
+    tries.step(seal_request(&worker.pool)).await == Some(true)
+}
+
+async fn seal_request(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    operator::take_seal_request(&mut *pool.acquire().await?).await
 }
 
 async fn is_full_batch_waiting(worker: &Worker, tries: &mut Tries) -> bool {

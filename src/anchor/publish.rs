@@ -27,6 +27,8 @@ pub enum Outcome {
     Halted,
     /// Gas costs more than the ceiling; what waits goes together in one call once it does not.
     TooDear,
+    /// An operator has paused it, or its account is being replaced: nothing new is signed.
+    Paused,
     /// A mined anchor is being reorganised away; nothing is signed before that is settled.
     Unsettled,
     /// A transaction was signed and its bytes are committed.
@@ -104,6 +106,9 @@ pub async fn step(
         .ok_or(PublishError::NoHead(chain_id))?;
     if head.halted.is_some() {
         return Ok(Outcome::Halted);
+    }
+    if head.is_paused {
+        return Ok(Outcome::Paused);
     }
     let open = anchors::open(&mut conn, chain_id).await?;
     drop(conn);

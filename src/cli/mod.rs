@@ -23,6 +23,7 @@ mod key;
 mod merchant;
 mod migrate;
 mod openapi;
+mod operator;
 mod receipt;
 pub mod registry;
 mod serve;
@@ -64,6 +65,10 @@ enum Command {
     ///
     /// Example: counterfoil registry deploy --owner 0x… --publisher 0x… --deployer-key-file key
     Registry(registry::RegistryArgs),
+    Pause(operator::PauseArgs),
+    Resume(operator::ResumeArgs),
+    Bump(operator::BumpArgs),
+    SealNow(operator::SealNowArgs),
     Merchant(merchant::MerchantArgs),
     Key(key::KeyArgs),
     Import(import::ImportArgs),
@@ -137,6 +142,10 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(*args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Registry(args) => registry::run(args).await,
+        Command::Pause(args) => operator::pause(args).await,
+        Command::Resume(args) => operator::resume(args).await,
+        Command::Bump(args) => operator::bump(args).await,
+        Command::SealNow(args) => operator::seal_now(args).await,
         Command::Merchant(args) => merchant::run(args).await,
         Command::Key(args) => key::run(args).await,
         Command::Import(args) => import::run(args).await,

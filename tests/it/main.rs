@@ -29,6 +29,7 @@ mod idempotency;
 mod kept;
 mod mutations;
 mod openapi;
+mod operator;
 mod rates;
 mod reading;
 mod receipts;

@@ -32,6 +32,8 @@ pub struct ChainHead {
     pub next_batch: i64,
     /// Why anchoring has stopped, where it has.
     pub halted: Option<String>,
+    /// Whether nothing new is signed for now: an operator has paused it, or its account changes.
+    pub is_paused: bool,
 }
 
 /// The chains that batches are anchored on now, ascending.
@@ -91,7 +93,8 @@ pub async fn insert_registry(
 pub async fn head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<ChainHead>> {
     sqlx::query_as!(
         ChainHead,
-        r#"select account as "account: Account", next_nonce, next_batch, halted
+        r#"select account as "account: Account", next_nonce, next_batch, halted,
+                  (paused_at is not null or rotating_to is not null) as "is_paused!"
            from chain_head where chain_id = $1"#,
         chain_id
     )
@@ -103,7 +106,8 @@ pub async fn head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<Chain
 pub async fn lock_head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<ChainHead>> {
     sqlx::query_as!(
         ChainHead,
-        r#"select account as "account: Account", next_nonce, next_batch, halted
+        r#"select account as "account: Account", next_nonce, next_batch, halted,
+                  (paused_at is not null or rotating_to is not null) as "is_paused!"
            from chain_head where chain_id = $1 for update"#,
         chain_id
     )

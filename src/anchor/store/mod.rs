@@ -4,11 +4,13 @@
 //! - [`seal`]: what waits, the head that sealing locks, a batch as it is written
 //! - [`batches`]: batches as they are read again
 //! - [`chains`]: registries, the head that reserving locks, which database this is
+//! - [`operator`]: what an operator asks of the workers
 //! - [`anchors`]: anchors, their signed transactions, and their states
 
 pub mod anchors;
 pub mod batches;
 pub mod chains;
+pub mod operator;
 pub mod seal;
 
 /// A statement that was to touch an exact number of rows touched another.
