@@ -1,5 +1,7 @@
 //! The configuration: flags of `serve` and the environment, one struct.
 
+mod chains;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::limits;
+
+pub use chains::{ChainSettings, ChainsError, FeeSettings};
 
 /// Which parts of the engine a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -46,12 +50,16 @@ pub struct ArchiveArgs {
     pub archive_dir: Option<PathBuf>,
 }
 
-/// Which registry on which chain, and through which RPC.
+/// Which registry on which chain, and through which RPCs.
 #[derive(Debug, Clone, Args)]
 pub struct ChainArgs {
-    /// The chain's JSON-RPC address; only its host is ever logged
-    #[arg(long, env = "RPC_URL", hide_env_values = true)]
-    pub rpc_url: Option<SecretString>,
+    /// A TOML file of the chains to anchor on, in place of the flags for one; see "Chains" in
+    /// docs/OPERATIONS.md
+    #[arg(long, env = "COUNTERFOIL_CHAINS", value_name = "FILE")]
+    pub chains: Option<PathBuf>,
+    /// The chain's JSON-RPC address, or several of them separated by commas; only hosts are ever logged
+    #[arg(long, env = "RPC_URL", hide_env_values = true, value_delimiter = ',')]
+    pub rpc_url: Vec<SecretString>,
     /// The registry contract as CAIP-10, e.g. eip155:1:0x…; the one pinned in the database unless given
     #[arg(long, env = "COUNTERFOIL_REGISTRY")]
     pub registry: Option<String>,

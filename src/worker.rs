@@ -52,8 +52,6 @@ pub struct Worker {
     pub batch_leaves: usize,
     /// The chains to anchor on, each with its account.
     pub publishers: Vec<Publisher>,
-    /// How often a chain is looked at.
-    pub chain_poll: Duration,
 }
 
 /// Runs until `shutdown` is cancelled and the steps in hand are finished.
@@ -153,7 +151,7 @@ async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: Cancellatio
         broadcasting
             .step(broadcast::step(pool, &publisher, clock))
             .await;
-        watching.pause(worker.chain_poll).await;
+        watching.pause(publisher.poll).await;
     }
 }
 

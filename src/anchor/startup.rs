@@ -30,6 +30,8 @@ pub struct Publisher {
     pub signer: Signer,
     /// What it may spend, and how long it may wait.
     pub policy: Policy,
+    /// How often the chain is looked at.
+    pub poll: std::time::Duration,
 }
 
 /// Proof that a chain was checked: what [`check`] gives, and what publishing asks for.

@@ -1,83 +1,132 @@
-//! Which chain a process anchors on, and as whom, from its configuration and the database's pins.
+//! Which chains a process anchors on, and as whom, from its configuration and the database's pins.
 
-use anyhow::{Context, bail};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
 use counterfoil_proofs::caip::Caip10;
 use sqlx::PgConnection;
 
-use crate::anchor::fees::Policy;
+use crate::anchor::fees::{GWEI, Policy};
 use crate::anchor::startup::Publisher;
 use crate::anchor::store::chains;
-use crate::chain::{Chain, Signer};
-use crate::config::{ChainArgs, Config, Role};
+use crate::chain::{Chain, Finality, Profile, Signer};
+use crate::config::{ChainSettings, Config, FeeSettings, Role};
 use crate::database;
 
-/// The accounts that this process anchors with. None for one without a worker, an RPC or a key, which
-/// says so in its log: it records, or seals, and others anchor.
+/// The accounts that this process anchors with, one a chain. None for one without a worker, an RPC or a
+/// key, which says so in its log: it records, or seals, and others anchor.
 ///
 /// # Errors
-/// When the configuration contradicts itself or the database, or the key must not be used on that chain.
+/// When the configuration contradicts itself or the database, or a key must not be used on its chain.
 pub(super) async fn publishers(config: &Config) -> anyhow::Result<Vec<Publisher>> {
     if config.role == Role::Api {
         tracing::info!("role api: nothing is sealed or anchored by this process");
         return Ok(Vec::new());
     }
     let args = &config.chain;
-    let (Some(rpc_url), Some(signer)) = (&args.rpc_url, signer(args)?) else {
-        let missing = if args.rpc_url.is_none() {
+    let settings = match &args.chains {
+        Some(file) => ChainSettings::read(file)?,
+        None => vec![ChainSettings::from(args)],
+    };
+    let mut db = database::connect(&config.database.database_url).await?;
+    let mut publishers = Vec::new();
+    for settings in settings {
+        let missing = if settings.rpc_urls.is_empty() {
             "RPC_URL"
-        } else {
+        } else if settings.key.is_empty() {
             "COUNTERFOIL_PUBLISHER_KEY"
+        } else {
+            publishers.extend(publisher(&mut db, &settings, args.chain_poll).await?);
+            continue;
         };
         tracing::warn!(
             missing,
             "batches are sealed but not anchored by this process"
         );
-        return Ok(Vec::new());
-    };
-    let registry = args
+    }
+    Ok(publishers)
+}
+
+async fn publisher(
+    db: &mut PgConnection,
+    settings: &ChainSettings,
+    poll: Duration,
+) -> anyhow::Result<Option<Publisher>> {
+    let registry = settings
         .registry
         .as_deref()
         .map(str::parse::<Caip10>)
-        .transpose();
-    let registry = registry.context("COUNTERFOIL_REGISTRY is no account such as eip155:1:0x…")?;
-    let mut db = database::connect(&config.database.database_url).await?;
-    let Some(chain_id) = chain_id(&mut db, registry).await? else {
+        .transpose()
+        .context("the registry is no account such as eip155:1:0x…")?;
+    let Some(chain_id) = chain_id(db, settings.chain_id, registry).await? else {
         tracing::error!(
             "no registry is pinned, so nothing is sealed or anchored: run `counterfoil registry deploy` and start again"
         );
-        return Ok(Vec::new());
+        return Ok(None);
     };
-    signer.check_for(chain_id.cast_unsigned())?;
-    let chain = Chain::new(rpc_url)?;
-    tracing::info!(chain_id, rpc = chain.host(), "anchoring");
-    Ok(vec![Publisher {
-        chain,
+    let mut profile = Profile::of(chain_id);
+    if let Some(name) = &settings.name {
+        profile.name.clone_from(name);
+    }
+    if let Some(blocks) = settings.confirmations {
+        profile.finality = Finality::Confirmations(blocks);
+    }
+    let signer = Signer::open(&settings.key).context("the publisher's key cannot be used")?;
+    signer.check_for(chain_id)?;
+    let chain = Chain::of(&profile, &settings.addresses()?)?;
+    tracing::info!(
         chain_id,
+        name = profile.name,
+        rpc = chain.host(),
+        "anchoring"
+    );
+    Ok(Some(Publisher {
+        chain,
+        chain_id: chain_id.cast_signed(),
         registry,
         signer,
-        policy: Policy::default(),
-    }])
+        policy: policy(&profile, &settings.fees),
+        poll: settings.poll.unwrap_or(poll),
+    }))
 }
 
-/// The chain of the configured registry, or of the one that is pinned; none where none is.
-async fn chain_id(db: &mut PgConnection, registry: Option<Caip10>) -> anyhow::Result<Option<i64>> {
-    if let Some(registry) = registry {
-        return Ok(Some(registry.chain_id.cast_signed()));
+/// What anchoring may cost, as the file says and else as is usual.
+fn policy(profile: &Profile, fees: &FeeSettings) -> Policy {
+    let usual = Policy::default();
+    let wei = |gwei: u64| u128::from(gwei) * GWEI;
+    Policy {
+        max_fee_per_gas: fees.max_fee_gwei.map_or(usual.max_fee_per_gas, wei),
+        budget_a_day: fees.budget_a_day_gwei.map(wei).or(usual.budget_a_day),
+        patience: fees.patience.unwrap_or(usual.patience),
+        replace: fees.replace.unwrap_or(profile.replaces),
+        replace_after: fees.replace_after.unwrap_or(usual.replace_after),
+        urgent_after: fees.urgent_after.unwrap_or(usual.urgent_after),
+    }
+}
+
+/// The configured chain, that of the configured registry, or the one that has a registry pinned; none
+/// where none has.
+async fn chain_id(
+    db: &mut PgConnection,
+    configured: Option<u64>,
+    registry: Option<Caip10>,
+) -> anyhow::Result<Option<u64>> {
+    let of_registry = registry.map(|registry| registry.chain_id);
+    if let (Some(chain_id), Some(of_registry)) = (configured, of_registry) {
+        ensure!(
+            chain_id == of_registry,
+            "the registry of chain {chain_id} is on chain {of_registry}"
+        );
+    }
+    if let Some(chain_id) = configured.or(of_registry) {
+        return Ok(Some(chain_id));
     }
     match chains::current(db).await?.as_slice() {
         [] => Ok(None),
-        [only] => Ok(Some(*only)),
+        [only] => Ok(Some(only.cast_unsigned())),
         several => bail!(
-            "registries are pinned on the chains {several:?}; COUNTERFOIL_REGISTRY must name one"
+            "registries are pinned on the chains {several:?}: COUNTERFOIL_REGISTRY must name one, or \
+             COUNTERFOIL_CHAINS a file of all"
         ),
     }
-}
-
-fn signer(args: &ChainArgs) -> anyhow::Result<Option<Signer>> {
-    let source = args.key.source();
-    if source.is_empty() {
-        return Ok(None);
-    }
-    let signer = Signer::open(&source).context("the publisher's key cannot be used")?;
-    Ok(Some(signer))
 }

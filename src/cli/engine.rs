@@ -40,8 +40,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How often the samples of histograms are folded together.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
-/// Connections of the worker: one for each of its loops, and some to spare.
-const WORKER_CONNECTIONS: u32 = 6;
+/// Connections of the worker: one for each of its loops but those of the chains, and some to spare.
+const WORKER_CONNECTIONS: u32 = 5;
 
 /// The parts of a process, with their listeners open and nothing served yet.
 pub(super) struct Engine {
@@ -180,7 +180,7 @@ fn worker(config: &Config, publishers: Vec<Publisher>, trust: Trust) -> anyhow::
         pool: database::guarded_pool(
             &config.database.database_url,
             DatabaseRole::Worker,
-            WORKER_CONNECTIONS,
+            WORKER_CONNECTIONS + u32::try_from(publishers.len())?,
             &trust,
         )?,
         trust,
@@ -189,7 +189,6 @@ fn worker(config: &Config, publishers: Vec<Publisher>, trust: Trust) -> anyhow::
         batch_interval: config.batch_interval,
         batch_leaves: usize::try_from(config.batch_leaves)?,
         publishers,
-        chain_poll: config.chain.chain_poll,
     })
 }
 

@@ -14,13 +14,19 @@ use crate::anchored::Anchored;
 use crate::anchored_wire::{Cut, Proxy};
 use crate::harness::eventually;
 
-struct Running {
+/// A worker in this process.
+pub(crate) struct Running {
     task: JoinHandle<()>,
     shutdown: CancellationToken,
 }
 
 impl Running {
-    fn start(it: &Anchored, publisher: Publisher, leaves: usize, interval: Duration) -> Self {
+    pub(crate) fn start(
+        it: &Anchored,
+        publishers: Vec<Publisher>,
+        leaves: usize,
+        interval: Duration,
+    ) -> Self {
         let shutdown = CancellationToken::new();
         let worker = Worker {
             pool: it.db.worker.clone(),
@@ -29,14 +35,13 @@ impl Running {
             entropy: Entropy::system(),
             batch_interval: interval,
             batch_leaves: leaves,
-            publishers: vec![publisher],
-            chain_poll: Duration::from_millis(50),
+            publishers,
         };
         let task = tokio::spawn(worker::run(worker, shutdown.clone()));
         Self { task, shutdown }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         timeout(Duration::from_secs(5), self.task)
             .await
@@ -63,7 +68,7 @@ async fn a_worker_anchors_what_is_recorded_whatever_fails_meanwhile() {
         ..it.publisher.clone()
     };
     let workers: Vec<Running> = [through_wire, it.publisher.clone()]
-        .map(|publisher| Running::start(&it, publisher, 1000, Duration::from_millis(100)))
+        .map(|publisher| Running::start(&it, vec![publisher], 1000, Duration::from_millis(100)))
         .into();
     let merchant = it.db.merchant("live").await;
     for _ in 0..5 {
@@ -102,7 +107,7 @@ async fn a_worker_anchors_what_is_recorded_whatever_fails_meanwhile() {
 async fn a_full_batch_does_not_wait_for_its_interval() {
     let it = Anchored::start().await;
     let hour = Duration::from_secs(3600);
-    let worker = Running::start(&it, it.publisher.clone(), 10, hour);
+    let worker = Running::start(&it, vec![it.publisher.clone()], 10, hour);
     let merchant = it.db.merchant("live").await;
     // the first interval has begun with nothing to seal
     until(&it, "the worker runs", "select count(*) from chain_head").await;

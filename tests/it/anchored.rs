@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use counterfoil::anchor::broadcast::{BroadcastError, Sent};
 use counterfoil::anchor::fees::Policy;
@@ -247,37 +248,46 @@ pub(crate) struct Anchored {
     pub(crate) clock: Clock,
 }
 
+/// A registry from batch 1 on a chain, pinned, and the account that publishes to it. From then on the
+/// chain makes a block when it is told to.
+pub(crate) async fn publish_on(
+    db: &Ledger,
+    local: &LocalChain,
+    clock: &Clock,
+) -> (Publisher, Deployed) {
+    let chain = Chain::new(&local.url).expect("the chain");
+    let [deployer, signer] =
+        [0, 1].map(|index| Signer::development(index).expect("a development account"));
+    let terms = Terms {
+        owner: deployer.account(),
+        publisher: signer.account(),
+        first_batch: 1,
+    };
+    let registry = registry::deploy(&chain, &deployer, &terms)
+        .await
+        .expect("the chain");
+    let mut conn = db.owner.acquire().await.expect("the database");
+    registry::pin(&mut conn, &registry, clock)
+        .await
+        .expect("the pin");
+    local.mine_by_itself(false).await;
+    let publisher = Publisher {
+        chain,
+        chain_id: registry.registry.chain_id.cast_signed(),
+        registry: None,
+        signer,
+        policy: Policy::default(),
+        poll: Duration::from_millis(50),
+    };
+    (publisher, registry)
+}
+
 impl Anchored {
     /// With a registry from batch 1, pinned.
     pub(crate) async fn start() -> Self {
         let (db, local) = tokio::join!(Ledger::create(), LocalChain::start());
-        let chain = Chain::new(&local.url).expect("the chain");
-        let [deployer, signer] =
-            [0, 1].map(|index| Signer::development(index).expect("a development account"));
-        let terms = Terms {
-            owner: deployer.account(),
-            publisher: signer.account(),
-            first_batch: 1,
-        };
-        let registry = registry::deploy(&chain, &deployer, &terms)
-            .await
-            .expect("the chain");
         let clock = Clock::manual(from_unix_ms(1_700_000_000_000));
-        registry::pin(
-            &mut db.owner.acquire().await.expect("the database"),
-            &registry,
-            &clock,
-        )
-        .await
-        .expect("the pin");
-        local.mine_by_itself(false).await;
-        let publisher = Publisher {
-            chain,
-            chain_id: 31337,
-            registry: None,
-            signer,
-            policy: Policy::default(),
-        };
+        let (publisher, registry) = publish_on(&db, &local, &clock).await;
         Self {
             db,
             local,

@@ -84,7 +84,6 @@ async fn what_waits_is_sealed_when_it_is_asked_for() {
         batch_interval: Duration::from_secs(3600),
         batch_leaves: 1000,
         publishers: vec![it.publisher.clone()],
-        chain_poll: Duration::from_millis(50),
     };
     let running = tokio::spawn(worker::run(worker, shutdown.clone()));
     let none = command(&it, "seal-now").await.expect(0);

@@ -183,6 +183,7 @@ async fn set_up(
         registry: Some(registry),
         signer: publisher,
         policy: Policy::default(),
+        poll: CHAIN_POLL,
     }];
     let engine = Engine::new(&config, publishers, metrics).await?;
     let address = engine
@@ -226,7 +227,8 @@ fn config(
             first_version: true,
         },
         chain: ChainArgs {
-            rpc_url: None,
+            chains: None,
+            rpc_url: Vec::new(),
             registry: None,
             key: PublisherKeyArgs::default(),
             chain_poll: CHAIN_POLL,
