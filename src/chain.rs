@@ -24,7 +24,9 @@ use secrecy::SecretString;
 
 pub use account::{Account, AccountError, parse_account};
 pub use profile::{Finality, Profile, Stake, explorer_tx_url, is_local, is_production};
-pub use registry::{anchor_call, creation_code, runtime_code_hash};
+pub use registry::{
+    anchor_call, created_address, creation_code, runtime_code_hash, set_publisher_call,
+};
 pub use rpc::{ChainError, install_tls};
 pub use signer::{KeyError, OutsideError, Signed, Signer, Transaction, check_account};
 

@@ -21,6 +21,8 @@ pub const SEAL_HOLDS: &str = "counterfoil_seal_holds";
 pub const CHAIN_HALTED: &str = "counterfoil_chain_halted";
 /// Whether the database may have lost what it had committed, so that nothing is recorded. Must stay 0.
 pub const DATABASE_IN_DOUBT: &str = "counterfoil_database_in_doubt";
+/// Whether an account, a registry or its publisher has moved and it was not us, by `chain`. Must stay 0.
+pub const FOREIGN_MOVES: &str = "counterfoil_foreign_moves";
 /// Sales and refunds by `outcome` of their recording.
 pub const SALES_RECORDED: &str = "counterfoil_sales_total";
 /// Sales that wait for a flush of the intake or are being written.
@@ -79,8 +81,6 @@ pub fn init_logs(format: LogFormat, filter: &str) {
 /// # Errors
 /// When a recorder is installed already.
 pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
-    use metrics::{describe_counter, describe_gauge, describe_histogram};
-
     let handle = PrometheusBuilder::new()
         .set_buckets(&[
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
@@ -90,6 +90,18 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
             &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0],
         )?
         .install_recorder()?;
+    describe();
+    // present from the first scrape, so that an alarm on its rate cannot miss the first failure
+    for check in ["proof", "root"] {
+        metrics::counter!(SELF_CHECK_FAILURES, "check" => check).absolute(0);
+    }
+    Ok(handle)
+}
+
+/// What each metric says, for the text of `/metrics`.
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+
     describe_gauge!(
         OLDEST_UNANCHORED_SECONDS,
         "Age of the oldest sale that no finalized anchor covers"
@@ -107,6 +119,10 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(
         CHAIN_HALTED,
         "1 where anchoring has stopped until somebody has looked"
+    );
+    describe_gauge!(
+        FOREIGN_MOVES,
+        "1 where our account or our registry has moved and it was not us"
     );
     describe_gauge!(DATABASE_IN_DOUBT, "1 while the database may lack commits");
     describe_counter!(
@@ -142,9 +158,4 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(RPC_ERRORS, "Calls of an RPC that failed, by class");
     describe_gauge!(RPCS_AGREEING, "RPCs that agree on which block is final");
     describe_gauge!(FINALIZED_HEIGHT, "Height of the newest block that is final");
-    // present from the first scrape, so that an alarm on its rate cannot miss the first failure
-    for check in ["proof", "root"] {
-        metrics::counter!(SELF_CHECK_FAILURES, "check" => check).absolute(0);
-    }
-    Ok(handle)
 }

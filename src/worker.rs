@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::anchor::seal;
 use crate::anchor::startup::{self, Publisher};
 use crate::anchor::store::operator;
-use crate::anchor::{broadcast, gauges, publish, watch};
+use crate::anchor::{broadcast, gauges, guard, publish, watch};
 use crate::clock::{Clock, Entropy};
 use crate::database::trust::Trust;
 use crate::retention::{partitions, purge};
@@ -137,6 +137,7 @@ async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: Cancellatio
     };
     let Worker { pool, clock, .. } = &worker;
     let mut watching = Tries::new("watch", shutdown.clone());
+    let mut guarding = Tries::new("guard", shutdown.clone());
     let mut publishing = Tries::new("publish", shutdown.clone());
     let mut broadcasting = Tries::new("broadcast", shutdown);
     while watching.go_on() {
@@ -145,6 +146,7 @@ async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: Cancellatio
             continue;
         }
         watching.step(watch::step(pool, &publisher, clock)).await;
+        guarding.step(guard::step(pool, &publisher, &ready)).await;
         publishing
             .step(publish::step(pool, &publisher, &ready, clock))
             .await;

@@ -12,6 +12,8 @@
 //! - [`publish`]: reserves a nonce and a range of batches, signs, commits the bytes
 //! - [`broadcast`]: sends what is signed until the chain has it
 //! - [`watch`]: mined, reorganised, finalized
+//! - [`guard`]: an alarm on what moves and is not ours
+//! - [`handover`]: another account, another registry, or none
 //! - [`gauges`]: what is measured
 //! - [`batches`]: what callers read of batches
 //! - [`store`]: the SQL of all of it
@@ -20,6 +22,8 @@ pub mod batches;
 pub mod broadcast;
 pub mod fees;
 pub mod gauges;
+pub mod guard;
+pub mod handover;
 pub mod publish;
 pub mod registry;
 pub mod seal;

@@ -6,7 +6,7 @@
 
 use counterfoil_proofs::manifest::ManifestError;
 use counterfoil_proofs::{Hash, hex};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::startup::{self, Publisher, Ready, StartupError};
 use super::store::anchors::{self, Anchor, State};
@@ -59,6 +59,11 @@ pub enum PublishError {
     /// The chain was never begun.
     #[error("chain {0} has no head: it was not checked")]
     NoHead(i64),
+    /// Another registry took over, or none.
+    #[error(
+        "the registry of chain {0} is another one since this worker was started; start it again"
+    )]
+    OtherRegistry(i64),
     /// A head was not where it was read.
     #[error("a row changed while an anchor was reserved")]
     Changed(#[from] RowCount),
@@ -107,9 +112,10 @@ pub async fn step(
     if head.halted.is_some() {
         return Ok(Outcome::Halted);
     }
-    if head.is_paused {
+    if head.is_paused || head.is_rotating {
         return Ok(Outcome::Paused);
     }
+    check_ours(&mut conn, publisher, ready, &head).await?;
     let open = anchors::open(&mut conn, chain_id).await?;
     drop(conn);
     if open.iter().any(|anchor| anchor.state == State::Submitted) {
@@ -127,6 +133,27 @@ pub async fn step(
         },
     };
     sign(pool, publisher, &anchor, clock).await
+}
+
+/// Refuses to go on where another account or another registry has taken over since the chain was checked.
+async fn check_ours(
+    conn: &mut PgConnection,
+    publisher: &Publisher,
+    ready: &Ready,
+    head: &ChainHead,
+) -> Result<(), PublishError> {
+    let (chain_id, account) = (publisher.chain_id, publisher.signer.account());
+    if head.account != account {
+        return Err(PublishError::Startup(StartupError::OtherAccount {
+            chain_id,
+            before: head.account,
+            account,
+        }));
+    }
+    if chains::registry(conn, chain_id).await?.as_ref() != Some(ready.registry()) {
+        return Err(PublishError::OtherRegistry(chain_id));
+    }
+    Ok(())
 }
 
 enum Reserved {
@@ -149,6 +176,10 @@ async fn reserve(
         return Ok(Reserved::Nothing);
     }
     if chains::lock_head(&mut tx, chain_id).await?.as_ref() != Some(head) {
+        return Ok(Reserved::Lost);
+    }
+    // a successor is pinned by whoever holds the head
+    if chains::registry(&mut tx, chain_id).await?.as_ref() != Some(ready.registry()) {
         return Ok(Reserved::Lost);
     }
     let mut anchor = Anchor {

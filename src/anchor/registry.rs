@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep};
 use super::store::chains::{self, Registry};
 use super::store::seal;
 use crate::chain::{
-    Account, At, Chain, ChainError, KeyError, Signer, Transaction, creation_code, runtime_code_hash,
+    Account, At, Chain, ChainError, KeyError, Signer, Transaction, TxReceipt, created_address,
+    creation_code, runtime_code_hash,
 };
 use crate::clock::Clock;
 
@@ -37,8 +38,8 @@ pub struct Deployed {
     pub registry: Caip10,
     /// keccak-256 of its code.
     pub code_hash: Hash,
-    /// The transaction that created it.
-    pub tx: Hash,
+    /// The transaction that created it; none for one that was there before.
+    pub tx: Option<Hash>,
     /// The first batch it takes.
     pub first_batch: u64,
 }
@@ -53,7 +54,7 @@ pub enum RegistryError {
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
     /// The key must not be used, or cannot sign.
-    #[error("the deployer's key cannot be used")]
+    #[error("the key cannot be used")]
     Key(#[from] KeyError),
     /// It takes too long.
     #[error(
@@ -108,34 +109,68 @@ pub async fn deploy(
     deployer: &Signer,
     terms: &Terms,
 ) -> Result<Deployed, RegistryError> {
-    let chain_id = chain.chain_id().await?;
-    deployer.check_for(chain_id)?;
+    deploy_telling(chain, deployer, terms, |_| {}).await
+}
+
+/// The same, and tells the address that it will have before anything is sent.
+///
+/// # Errors
+/// [`RegistryError`].
+pub async fn deploy_telling(
+    chain: &Chain,
+    deployer: &Signer,
+    terms: &Terms,
+    tell: impl FnOnce(Account),
+) -> Result<Deployed, RegistryError> {
     let input = creation_code(terms.owner, terms.publisher, terms.first_batch);
     let account = deployer.account();
-    let gas = chain.estimate_gas(account, None, &input).await?;
-    let transaction = Transaction {
-        chain_id,
-        nonce: chain.nonce(account, At::Pending).await?,
-        to: None,
-        input,
-        gas_limit: gas + gas / 10,
-        fees: chain.fees().await?,
+    let told = |nonce| tell(created_address(account, nonce));
+    let (tx, receipt) = send(chain, deployer, None, input, told).await?;
+    let registry = Caip10 {
+        chain_id: chain.chain_id().await?,
+        address: receipt.created.ok_or(RegistryError::Reverted { tx })?,
     };
-    let signed = deployer.sign(&transaction).await?;
-    chain.send_raw(&signed.raw).await?;
-    let address = mined(chain, signed.hash).await?;
-    let registry = Caip10 { chain_id, address };
     let code_hash = runtime_code_hash();
-    let found = chain.code_hash(address, At::Latest).await?;
+    let found = chain.code_hash(registry.address, At::Latest).await?;
     if found != Some(code_hash) {
         return Err(RegistryError::Code { registry, found });
     }
     Ok(Deployed {
         registry,
         code_hash,
-        tx: signed.hash,
+        tx: Some(tx),
         first_batch: terms.first_batch,
     })
+}
+
+/// Sends a transaction of an account that a person has at hand, and waits until it is mined. `tell` is told
+/// its nonce before it is sent.
+///
+/// # Errors
+/// [`RegistryError`]. After [`RegistryError::NotMined`] it may be mined nevertheless.
+pub async fn send(
+    chain: &Chain,
+    signer: &Signer,
+    to: Option<Account>,
+    input: Vec<u8>,
+    tell: impl FnOnce(u64),
+) -> Result<(Hash, TxReceipt), RegistryError> {
+    let chain_id = chain.chain_id().await?;
+    signer.check_for(chain_id)?;
+    let account = signer.account();
+    let gas = chain.estimate_gas(account, to, &input).await?;
+    let transaction = Transaction {
+        chain_id,
+        nonce: chain.nonce(account, At::Pending).await?,
+        to,
+        input,
+        gas_limit: gas + gas / 10,
+        fees: chain.fees().await?,
+    };
+    let signed = signer.sign(&transaction).await?;
+    tell(transaction.nonce);
+    chain.send_raw(&signed.raw).await?;
+    Ok((signed.hash, mined(chain, signed.hash).await?))
 }
 
 /// Pins a registry as its chain's current one: from now on batches are anchored there.
@@ -183,14 +218,12 @@ pub async fn check_free(
     Ok(())
 }
 
-/// Waits for the contract that a transaction creates.
-async fn mined(chain: &Chain, tx: Hash) -> Result<Account, RegistryError> {
+/// Waits until a transaction is mined.
+async fn mined(chain: &Chain, tx: Hash) -> Result<TxReceipt, RegistryError> {
     let until = Instant::now() + MINED_WITHIN;
     loop {
         match chain.receipt(tx).await? {
-            Some(receipt) if receipt.succeeded => {
-                return receipt.created.ok_or(RegistryError::Reverted { tx });
-            }
+            Some(receipt) if receipt.succeeded => return Ok(receipt),
             Some(_) => return Err(RegistryError::Reverted { tx }),
             None if Instant::now() > until => return Err(RegistryError::NotMined { tx }),
             None => sleep(RECEIPT_POLL).await,

@@ -98,8 +98,8 @@ pub enum StartupError {
     },
     /// Our account may not anchor.
     #[error(
-        "{registry} takes batches from {}, our key is of {}; configure that key, or have the owner call \
-         setPublisher", hex::encode(.publisher), hex::encode(.account))]
+        "{registry} takes batches from {}, our key is of {}; configure the key of the former, or hand over \
+         with `counterfoil registry rotate`", hex::encode(.publisher), hex::encode(.account))]
     NotPublisher {
         /// The registry.
         registry: Caip10,
@@ -110,8 +110,8 @@ pub enum StartupError {
     },
     /// Earlier anchors are of another account.
     #[error(
-        "chain {chain_id} was anchored by {}, our key is of {}; see \"Another publisher\" in \
-         docs/OPERATIONS.md", hex::encode(.before), hex::encode(.account))]
+        "chain {chain_id} is anchored by {}, our key is of {}; configure the key of the former, or hand over \
+         with `counterfoil registry rotate`", hex::encode(.before), hex::encode(.account))]
     OtherAccount {
         /// The chain.
         chain_id: i64,

@@ -56,6 +56,13 @@ impl Audit<'_> {
             let Some(address) = fixed(&registry.address) else {
                 continue;
             };
+            // one that is trusted for nothing need not be asked
+            if registry
+                .last_batch
+                .is_some_and(|last| last < registry.first_batch)
+            {
+                continue;
+            }
             let account = Caip10 {
                 chain_id: registry.chain_id.cast_unsigned(),
                 address,

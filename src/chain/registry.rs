@@ -18,6 +18,7 @@ mod abi {
     //! The part of the contract's interface that we call.
     alloy::sol! {
         function anchor(uint64 first, bytes32[] roots) external;
+        function setPublisher(address newPublisher) external;
         function publisher() external view returns (address);
         function owner() external view returns (address);
         function nextBatch() external view returns (uint64);
@@ -48,6 +49,17 @@ pub fn creation_code(owner: Account, publisher: Account, first_batch: u64) -> Ve
 /// keccak-256 of the code that every registry has.
 pub fn runtime_code_hash() -> Hash {
     ARTIFACT.runtime_code_hash
+}
+
+/// Input of `setPublisher(account)`, which is for the owner alone; zero stops all anchoring.
+pub fn set_publisher_call(account: Account) -> Vec<u8> {
+    let to = Address::from(account);
+    abi::setPublisherCall { newPublisher: to }.abi_encode()
+}
+
+/// The address of the contract that an account's transaction with this nonce creates.
+pub fn created_address(account: Account, nonce: u64) -> Account {
+    Address::from(account).create(nonce).into()
 }
 
 fn publisher_call() -> Vec<u8> {
@@ -217,6 +229,7 @@ mod tests {
         let artifact: serde_json::Value = serde_json::from_str(json).unwrap();
         for (signature, input) in [
             ("anchor(uint64,bytes32[])", anchor_call(1, &[])),
+            ("setPublisher(address)", set_publisher_call([1; 20])),
             ("publisher()", publisher_call()),
             ("owner()", owner_call()),
             ("nextBatch()", next_batch_call()),

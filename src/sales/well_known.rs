@@ -61,10 +61,13 @@ pub struct MerchantAnswer {
 )]
 pub async fn trust(State(sales): State<Sales>, headers: HeaderMap) -> Result<Response, Problem> {
     let mut db = sales.pool.acquire().await?;
-    let registries =
-        sqlx::query!("select chain_id, address, first_batch, last_batch from registry order by first_batch, chain_id")
-            .fetch_all(&mut *db)
-            .await?;
+    let registries = sqlx::query!(
+        "select chain_id, address, first_batch, last_batch from registry
+                     where last_batch is null or last_batch >= first_batch
+                     order by first_batch, chain_id"
+    )
+    .fetch_all(&mut *db)
+    .await?;
     let merchants =
         sqlx::query!("select merchant_id, legal_name, mode from merchant order by merchant_id")
             .fetch_all(&mut *db)

@@ -4,6 +4,7 @@
 mod anchor;
 mod anchor_chains;
 mod anchor_faults;
+mod anchor_guard;
 mod anchor_rpcs;
 mod anchor_startup;
 mod anchor_verify;
@@ -24,6 +25,7 @@ mod drill;
 mod first_version;
 mod fleet;
 mod growth;
+mod handover;
 mod harness;
 mod hostile;
 mod idempotency;

@@ -32,8 +32,10 @@ pub struct ChainHead {
     pub next_batch: i64,
     /// Why anchoring has stopped, where it has.
     pub halted: Option<String>,
-    /// Whether nothing new is signed for now: an operator has paused it, or its account changes.
+    /// Whether an operator lets nothing new be signed for now.
     pub is_paused: bool,
+    /// Whether its account is being replaced, so that nothing new is signed either.
+    pub is_rotating: bool,
 }
 
 /// The chains that batches are anchored on now, ascending.
@@ -94,7 +96,8 @@ pub async fn head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<Chain
     sqlx::query_as!(
         ChainHead,
         r#"select account as "account: Account", next_nonce, next_batch, halted,
-                  (paused_at is not null or rotating_to is not null) as "is_paused!"
+                  paused_at is not null as "is_paused!",
+                  rotating_to is not null as "is_rotating!"
            from chain_head where chain_id = $1"#,
         chain_id
     )
@@ -107,7 +110,8 @@ pub async fn lock_head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<
     sqlx::query_as!(
         ChainHead,
         r#"select account as "account: Account", next_nonce, next_batch, halted,
-                  (paused_at is not null or rotating_to is not null) as "is_paused!"
+                  paused_at is not null as "is_paused!",
+                  rotating_to is not null as "is_rotating!"
            from chain_head where chain_id = $1 for update"#,
         chain_id
     )

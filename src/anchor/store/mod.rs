@@ -4,12 +4,14 @@
 //! - [`seal`]: what waits, the head that sealing locks, a batch as it is written
 //! - [`batches`]: batches as they are read again
 //! - [`chains`]: registries, the head that reserving locks, which database this is
+//! - [`handover`]: to another account, registry or chain
 //! - [`operator`]: what an operator asks of the workers
 //! - [`anchors`]: anchors, their signed transactions, and their states
 
 pub mod anchors;
 pub mod batches;
 pub mod chains;
+pub mod handover;
 pub mod operator;
 pub mod seal;
 

@@ -116,7 +116,7 @@ pub(in crate::audit) async fn registries(conn: &mut PgConnection) -> Result<Vec<
     sqlx::query_as!(
         RegistryRow,
         "select chain_id, address, code_hash, first_batch, last_batch
-         from registry order by chain_id, first_batch"
+         from registry order by chain_id, first_batch, last_batch"
     )
     .fetch_all(conn)
     .await

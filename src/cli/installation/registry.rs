@@ -5,7 +5,7 @@ use counterfoil_proofs::caip::Caip10;
 use sqlx::{Connection, PgConnection};
 
 use crate::anchor::registry::{Terms, check_free, deploy, pin};
-use crate::anchor::store::chains;
+use crate::anchor::store::{chains, handover};
 use crate::chain::{Account, At, Chain, Signer};
 use crate::clock::Clock;
 
@@ -38,7 +38,9 @@ pub(super) async fn current(
                 "the local chain is another one than before, without our registry; use --reset-chain to anchor everything anew"
             );
         }
-        forget(db, chain_id.cast_signed()).await?;
+        let mut tx = db.begin().await?;
+        handover::forget_chain(&mut tx, chain_id.cast_signed()).await?;
+        tx.commit().await?;
     }
     let terms = Terms {
         owner: owner.account(),
@@ -49,26 +51,4 @@ pub(super) async fn current(
     let deployed = deploy(chain, owner, &terms).await?;
     pin(db, &deployed, &Clock::system()).await?;
     Ok(deployed.registry)
-}
-
-/// Forgets all that was anchored on a chain that is no more. The batches stay, and are anchored again.
-async fn forget(db: &mut PgConnection, chain_id: i64) -> anyhow::Result<()> {
-    let mut tx = db.begin().await?;
-    sqlx::query!(
-        "delete from anchor_attempt where anchor_id in (select anchor_id from anchor where chain_id = $1)",
-        chain_id
-    )
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query!("delete from anchor where chain_id = $1", chain_id)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!("delete from chain_head where chain_id = $1", chain_id)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!("delete from registry where chain_id = $1", chain_id)
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await?;
-    Ok(())
 }

@@ -1,20 +1,22 @@
-//! `counterfoil registry deploy` and `counterfoil registry show`.
+//! `counterfoil registry …`: the contract on each chain, and who anchors in it.
+//!
+//! - [`deploy`]: a chain's first registry, or one that follows another
+//! - [`rotate`]: another publisher, or none; a chain that is left
+//! - [`owner`]: the one call that the cold key makes
 
-use std::path::PathBuf;
+mod deploy;
+mod owner;
+mod rotate;
+
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use counterfoil_proofs::caip::Caip10;
 use counterfoil_proofs::hex;
 use secrecy::SecretString;
-use sqlx::PgConnection;
 
-use crate::anchor::registry::{self, Deployed, Terms};
-use crate::anchor::store::{chains, seal};
-use crate::chain::{Account, At, Chain, Signer, check_account, parse_account, runtime_code_hash};
-use crate::clock::Clock;
-use crate::config::KeySource;
+use crate::anchor::store::chains;
+use crate::chain::{At, Chain, runtime_code_hash};
 use crate::database;
 
 /// `counterfoil registry …`
@@ -27,42 +29,23 @@ pub struct RegistryArgs {
 #[derive(Debug, Subcommand)]
 enum RegistryCommand {
     /// Deploy a registry contract, and pin it in the database
-    Deploy(DeployArgs),
+    ///
+    /// A second one on a chain follows the first from --first-batch on, after a garbage root has taken that
+    /// batch's place for ever.
+    Deploy(deploy::DeployArgs),
+    /// Hand the anchoring over to another account
+    ///
+    /// Nothing new is signed meanwhile. What is signed becomes final, the owner makes the account the
+    /// publisher, and the chain goes on with it. Ended at any point it can be run again, and goes on.
+    ///
+    /// Example: counterfoil registry rotate --to 0x… --owner-key-file owner.json
+    Rotate(rotate::RotateArgs),
+    /// Let nobody anchor in the current registry any more: the answer to a stolen publisher key
+    Stop(rotate::StopArgs),
+    /// Anchor on a chain no longer; with --lost, forget a chain that is gone
+    Retire(rotate::RetireArgs),
     /// Show the pinned registries, and what the chain says of them
     Show(ShowArgs),
-}
-
-#[derive(Debug, Args)]
-struct DeployArgs {
-    /// The chain's JSON-RPC address; only its host is ever shown
-    #[arg(long, env = "RPC_URL", hide_env_values = true)]
-    rpc_url: SecretString,
-    /// Account that may replace the publisher; keep its key offline
-    #[arg(long, value_parser = parse_account)]
-    owner: Account,
-    /// Account that anchors
-    #[arg(long, value_parser = parse_account)]
-    publisher: Account,
-    /// First batch that it takes [default: the batch that is sealed next, 1 without a database]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    first_batch: Option<u64>,
-    /// Private key of the account that pays for the deployment, 32 bytes as hex
-    #[arg(long, env = "COUNTERFOIL_DEPLOYER_KEY", hide_env_values = true)]
-    deployer_key: Option<SecretString>,
-    /// A file that holds it, as hex or as an encrypted keystore, whose password is in
-    /// COUNTERFOIL_DEPLOYER_KEY_PASSWORD
-    #[arg(
-        long,
-        env = "COUNTERFOIL_DEPLOYER_KEY_FILE",
-        conflicts_with = "deployer_key"
-    )]
-    deployer_key_file: Option<PathBuf>,
-    /// Where the chain has a pinned registry already: print that one and change nothing
-    #[arg(long, requires = "database_url")]
-    unless_pinned: bool,
-    /// Database to pin the registry in; without one it is only deployed
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
-    database_url: Option<SecretString>,
 }
 
 #[derive(Debug, Args)]
@@ -89,82 +72,13 @@ struct ShowArgs {
 /// What failed, and what to do where something is left half done.
 pub async fn run(args: RegistryArgs) -> anyhow::Result<ExitCode> {
     match args.command {
-        RegistryCommand::Deploy(args) => deploy(args).await?,
+        RegistryCommand::Deploy(args) => deploy::deploy(args).await?,
+        RegistryCommand::Rotate(args) => rotate::rotate(args).await?,
+        RegistryCommand::Stop(args) => rotate::stop(args).await?,
+        RegistryCommand::Retire(args) => rotate::retire(args).await?,
         RegistryCommand::Show(args) => show(args).await?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn deploy(args: DeployArgs) -> anyhow::Result<()> {
-    let source = KeySource {
-        key: args.deployer_key.clone(),
-        file: args.deployer_key_file.clone(),
-        password_env: Some("COUNTERFOIL_DEPLOYER_KEY_PASSWORD".to_owned()),
-        ..KeySource::default()
-    };
-    if source.is_empty() {
-        bail!("no key: set COUNTERFOIL_DEPLOYER_KEY or --deployer-key-file");
-    }
-    let deployer = Signer::open(&source)?;
-    let chain = Chain::new(&args.rpc_url)?;
-    let chain_id = chain.chain_id().await?;
-    for account in [args.owner, args.publisher] {
-        check_account(account, chain_id)?;
-    }
-    let mut conn = match &args.database_url {
-        Some(url) => Some(database::connect(url).await?),
-        None => None,
-    };
-    if let (true, Some(conn)) = (args.unless_pinned, &mut conn)
-        && let Some(pinned) = chains::registry(conn, chain_id.cast_signed()).await?
-    {
-        let address = pinned.address;
-        println!("{}", Caip10 { chain_id, address });
-        return Ok(());
-    }
-    let first_batch = first_batch(&args, conn.as_mut()).await?;
-    if let Some(conn) = &mut conn {
-        registry::check_free(conn, chain_id.cast_signed(), first_batch).await?;
-    }
-    let terms = Terms {
-        owner: args.owner,
-        publisher: args.publisher,
-        first_batch,
-    };
-    let deployed = registry::deploy(&chain, &deployer, &terms).await?;
-    let Deployed {
-        registry,
-        code_hash,
-        tx,
-        ..
-    } = &deployed;
-    if let Some(conn) = &mut conn {
-        let pinned = registry::pin(conn, &deployed, &Clock::system()).await;
-        pinned.with_context(|| format!("{registry} is deployed, but could not be pinned"))?;
-    }
-    println!("{registry}");
-    eprintln!("  transaction  {}", hex::encode(tx));
-    eprintln!("  code hash    {}", hex::encode(code_hash));
-    eprintln!("  owner        {}", hex::encode(&terms.owner));
-    eprintln!("  publisher    {}", hex::encode(&terms.publisher));
-    eprintln!("  first batch  {first_batch}");
-    eprintln!(
-        "  pinned       {}",
-        if conn.is_some() {
-            "yes"
-        } else {
-            "no: no DATABASE_URL"
-        }
-    );
-    Ok(())
-}
-
-async fn first_batch(args: &DeployArgs, conn: Option<&mut PgConnection>) -> anyhow::Result<u64> {
-    Ok(match (args.first_batch, conn) {
-        (Some(batch), _) => batch,
-        (None, Some(conn)) => seal::head(conn).await?.next_batch.cast_unsigned(),
-        (None, None) => 1,
-    })
 }
 
 async fn show(args: ShowArgs) -> anyhow::Result<()> {
