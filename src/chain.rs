@@ -277,6 +277,14 @@ impl Chain {
         .await
     }
 
+    /// The bytes of a signed transaction (EIP-2718); none where no RPC knows it.
+    pub async fn raw_transaction(&self, tx: Hash) -> Result<Option<Vec<u8>>, ChainError> {
+        self.known("eth_getRawTransactionByHash", move |node| async move {
+            node.raw_transaction(tx).await
+        })
+        .await
+    }
+
     /// The receipt of a transaction and its block, where two RPCs say, if there are two, that the block is
     /// the chain's at its height: what decides. None where they say that there is none now.
     pub async fn included(&self, tx: Hash) -> Result<Option<(TxReceipt, Block)>, ChainError> {

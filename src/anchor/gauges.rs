@@ -106,7 +106,7 @@ async fn waiting(conn: &mut PgConnection, test: bool) -> Result<WaitingSales, sq
                        order by p.merchant_id limit 1)
                from queue q where q.merchant_id is not null
            )
-           select coalesce(sum(newest.seq - oldest.seq + 1), 0)::bigint as "count!",
+           select coalesce(sum(newest.seq - oldest.seq + 1 - gaps.numbers), 0)::bigint as "count!",
                   (extract(epoch from clock_timestamp() - min(oldest.recorded_at)) * 1000)::bigint as oldest_ms
            from queue q
            join merchant m on m.merchant_id = q.merchant_id
@@ -114,6 +114,9 @@ async fn waiting(conn: &mut PgConnection, test: bool) -> Result<WaitingSales, sq
                                where p.merchant_id = q.merchant_id order by p.seq limit 1) oldest
            cross join lateral (select p.seq from pending_sale p
                                where p.merchant_id = q.merchant_id order by p.seq desc limit 1) newest
+           cross join lateral (select coalesce(sum(g.last_seq - g.first_seq + 1), 0) as numbers from seq_gap g
+                               where g.merchant_id = q.merchant_id and g.first_seq > oldest.seq
+                                 and g.last_seq < newest.seq) gaps
            where $1 or m.mode = 'live'"#,
         test
     )

@@ -10,6 +10,7 @@
 //! - [`startup`]: before anything is anchored: is this the chain, and the database, that they were?
 //! - [`fees`]: what is offered for a transaction, and what it may cost
 //! - [`publish`]: reserves a nonce and a range of batches, signs, commits the bytes
+//! - [`recover`]: what a database that lost commits does to go on
 //! - [`broadcast`]: sends what is signed until the chain has it
 //! - [`watch`]: mined, reorganised, finalized
 //! - [`guard`]: an alarm on what moves and is not ours
@@ -25,6 +26,7 @@ pub mod gauges;
 pub mod guard;
 pub mod handover;
 pub mod publish;
+pub mod recover;
 pub mod registry;
 pub mod seal;
 pub mod startup;

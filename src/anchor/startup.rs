@@ -347,16 +347,16 @@ async fn check_nonce(
         .iter()
         .find(|anchor| anchor.state == anchors::State::Reserved);
     let known = unsigned.map_or(head.next_nonce, |anchor| anchor.nonce);
-    if seen.nonce.max(seen.pending_nonce) > known.cast_unsigned() {
-        let nonce = seen.nonce.max(seen.pending_nonce);
-        return Err(StartupError::NonceAhead { nonce, known });
-    }
     let sent = unsigned.map_or(head.next_batch, |anchor| anchor.first_batch) - 1;
     if seen.next_batch > sent.cast_unsigned() + 1 {
         return Err(StartupError::RegistryAhead {
             next_batch: seen.next_batch,
             sent,
         });
+    }
+    if seen.nonce.max(seen.pending_nonce) > known.cast_unsigned() {
+        let nonce = seen.nonce.max(seen.pending_nonce);
+        return Err(StartupError::NonceAhead { nonce, known });
     }
     Ok(())
 }

@@ -32,6 +32,7 @@ pub(super) async fn check(conn: &mut PgConnection, after: i64) -> Result<Part, s
     let mut part = Part::default();
     if after == BEFORE_FIRST {
         check_seal_head(batches::heads(conn).await?, &mut part.findings);
+        part.counts.lost_batches += batches::lost(conn, 0, i64::MAX).await?.len() as u64;
         for chain in store::chains(conn).await? {
             check_chain(&chain, &mut part.findings);
         }
@@ -100,9 +101,7 @@ fn check_chain(chain: &ChainRow, findings: &mut Findings) {
         .is_none_or(|last| last + 1 == chain.next_batch);
     let what = "next_batch is not the one after its last anchor";
     findings.check(follows, &subject, Of::Copy, what);
-    let follows = chain
-        .last_nonce
-        .is_none_or(|last| last + 1 == chain.next_nonce);
+    let follows = chain.last_nonce.is_none_or(|last| last + 1 == chain.next_nonce);
     let what = "next_nonce is not the one after its last anchor";
     findings.check(follows, &subject, Of::Copy, what);
     let whole = chain.account.len() == 20;

@@ -40,13 +40,14 @@ pub(super) struct MarkRow {
     pub(super) head: Vec<u8>,
     pub(super) salt: Vec<u8>,
     pub(super) before: Option<MarkBefore>,
+    /// The number that its run has to begin with: after the mark before, and a declared gap.
+    pub(super) expected_first: i64,
 }
 
 /// Where a merchant stood before a mark.
 #[derive(Debug, Clone)]
 pub(super) struct MarkBefore {
     pub(super) batch_id: i64,
-    pub(super) last_seq: i64,
     pub(super) head: Vec<u8>,
 }
 

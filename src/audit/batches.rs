@@ -50,7 +50,8 @@ pub(super) async fn check(
         if id > last {
             break;
         }
-        name_missing(expected, id, &mut part.findings);
+        let lost = store::lost(conn, expected - 1, id).await?;
+        name_missing(expected, id, &lost, &mut part.findings);
         expected = id + 1;
         let Some(row) = store::batch(conn, id).await? else {
             continue;
@@ -70,8 +71,10 @@ pub(super) async fn check(
     Ok(part)
 }
 
-fn name_missing(expected: i64, found: i64, findings: &mut Findings) {
-    if expected < found {
+/// Names the batches between two that are there, unless all of them were declared lost.
+fn name_missing(expected: i64, found: i64, lost: &[i64], findings: &mut Findings) {
+    let unexplained = (expected..found).find(|batch| !lost.contains(batch));
+    if let Some(expected) = unexplained {
         let subject = Subject::Batch { batch: expected };
         let what = match found - 1 {
             last if last == expected => "there is no such batch".to_owned(),

@@ -44,6 +44,7 @@ pub(super) async fn check(
     };
     for merchant in store::rows(conn, ids, batch).await? {
         part.counts.merchants += 1;
+        part.counts.gaps += merchant.gaps.len() as u64;
         part.oldest_queued = earliest(part.oldest_queued, merchant.oldest_queued);
         check_heads(&merchant, &mut part.findings);
         check_tail(conn, &merchant, batch, sums, &mut part).await?;
@@ -94,7 +95,7 @@ async fn check_tail(
     let mut tail = Tail {
         merchant,
         batch,
-        next: merchant.covered.saturating_add(1),
+        next: merchant.past_gap(merchant.covered.saturating_add(1)),
         unsealed: 0,
         queue: Vec::new(),
     };
@@ -144,7 +145,7 @@ impl Tail<'_> {
             findings.add(&subject, Of::Double, what);
         } else {
             self.miss(seq, findings);
-            self.next = seq.saturating_add(1);
+            self.next = self.merchant.past_gap(seq.saturating_add(1));
         }
         let read = row.read(findings);
         if let Some(read) = &read {
@@ -227,6 +228,9 @@ impl Tail<'_> {
         };
         self.miss(next_seq, findings);
         let subject = self.merchant.subject();
+        let behind = self.merchant.gaps.iter().all(|(_, last)| *last < next_seq);
+        let what = "next_seq is within a gap that was declared";
+        findings.check(behind, &subject, Of::Copy, what);
         let what = format!(
             "next_seq is {next_seq}, and there are sales up to {}",
             self.next - 1
@@ -285,6 +289,12 @@ async fn check_refunds(
 }
 
 impl MerchantRow {
+    /// The number, or where a declared gap begins with it the first one behind that.
+    fn past_gap(&self, seq: i64) -> i64 {
+        let gap = self.gaps.iter().find(|(first, _)| *first == seq);
+        gap.map_or(seq, |(_, last)| last.saturating_add(1))
+    }
+
     fn subject(&self) -> Subject {
         Subject::Merchant {
             merchant: self.merchant_id,

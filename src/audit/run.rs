@@ -45,12 +45,9 @@ impl<'a> Run<'a> {
         findings: &mut Findings,
     ) -> Self {
         let subject = mark.subject(batch.id);
-        let follows = match &mark.before {
-            None => mark.first_seq == 1,
-            Some(before) => before.last_seq.checked_add(1) == Some(mark.first_seq),
-        };
+        let expected = mark.expected_first;
+        let follows = mark.first_seq == expected;
         if !follows {
-            let expected = mark.before.as_ref().map_or(0, |before| before.last_seq) + 1;
             let what = format!("its run begins at {}, not at {expected}", mark.first_seq);
             findings.add(&subject, Part::Mark, what);
         }

@@ -69,6 +69,10 @@ pub struct Counts {
     pub unsealed: u64,
     /// Sealed ones whose rows have left for an archive: their leaves stand for them.
     pub archived: u64,
+    /// Batches that were declared lost: a registry has them, and no row of theirs is here.
+    pub lost_batches: u64,
+    /// Runs of numbers that were declared lost.
+    pub gaps: u64,
     /// Merchants.
     pub merchants: u64,
     /// Anchors.
@@ -225,6 +229,8 @@ impl<'a> Audit<'a> {
         sum.sales += new.sales;
         sum.unsealed += new.unsealed;
         sum.archived += new.archived;
+        sum.lost_batches += new.lost_batches;
+        sum.gaps += new.gaps;
         sum.merchants += new.merchants;
         sum.anchors += new.anchors;
         for (merchant, term) in part.refunds {

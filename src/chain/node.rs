@@ -1,6 +1,7 @@
 //! One RPC of a chain, in the types of [`Chain`](super::Chain): what it says, whether it is of the right
 //! chain, how far it has been, and whether it is worth asking.
 
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -221,6 +222,13 @@ impl Node {
         }))
     }
 
+    /// The bytes of a signed transaction (EIP-2718); none where the RPC does not know it.
+    pub(super) async fn raw_transaction(&self, tx: Hash) -> Result<Option<Vec<u8>>, ChainError> {
+        let params = json!([B256::from(tx)]);
+        let raw: Option<Bytes> = self.call("eth_getRawTransactionByHash", params).await?;
+        Ok(raw.map(|raw| raw.to_vec()))
+    }
+
     /// The receipt of a transaction and its block, where that block is the chain's at its height.
     pub(super) async fn included(
         &self,
@@ -302,15 +310,15 @@ impl Node {
         Ok((root != [0; 32]).then_some(root))
     }
 
-    pub(super) async fn anchored_at(
+    pub(super) async fn anchored_within(
         &self,
         registry: Account,
         batch: u64,
-        block_number: u64,
+        blocks: RangeInclusive<u64>,
     ) -> Result<Option<Anchored>, ChainError> {
-        let height = U64::from(block_number);
         let filter = json!({
-            "address": Address::from(registry), "fromBlock": height, "toBlock": height,
+            "address": Address::from(registry),
+            "fromBlock": U64::from(*blocks.start()), "toBlock": U64::from(*blocks.end()),
             "topics": [anchored_topic(), B256::from(U256::from(batch))],
         });
         let logs: Vec<Log> = self.call("eth_getLogs", json!([filter])).await?;

@@ -177,8 +177,20 @@ impl Chain {
         batch: u64,
         block_number: u64,
     ) -> Result<Option<Anchored>, ChainError> {
-        self.read("eth_getLogs", At::Latest, move |node| async move {
-            node.anchored_at(registry, batch, block_number).await
+        self.anchored_within(registry, batch, block_number..=block_number)
+            .await
+    }
+
+    /// The same, if it is in one of these blocks. RPCs refuse ranges of more than some thousand.
+    pub async fn anchored_within(
+        &self,
+        registry: Account,
+        batch: u64,
+        blocks: RangeInclusive<u64>,
+    ) -> Result<Option<Anchored>, ChainError> {
+        self.read("eth_getLogs", At::Latest, move |node| {
+            let blocks = blocks.clone();
+            async move { node.anchored_within(registry, batch, blocks).await }
         })
         .await
     }

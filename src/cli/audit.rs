@@ -174,6 +174,8 @@ impl Report {
             sales,
             unsealed,
             archived,
+            lost_batches,
+            gaps,
             merchants,
             anchors,
             findings,
@@ -190,6 +192,7 @@ impl Report {
             )?;
         }
         writeln!(out, "{batches} batches, {anchors} anchors")?;
+        write!(out, "{}", declared_lost(lost_batches, gaps))?;
         if let Some(Asked {
             finalized, waiting, ..
         }) = asked
@@ -212,6 +215,16 @@ impl Report {
             _ => writeln!(out, "\nNOT FULLY CHECKED\n  {not_checked}")?,
         }
         Ok(ExitCode::from(code))
+    }
+}
+
+/// What a recovery has declared, and the audit accepts.
+fn declared_lost(batches: u64, gaps: u64) -> String {
+    match (batches, gaps) {
+        (0, 0) => String::new(),
+        _ => format!(
+            "declared lost: {batches} batches that a registry has, {gaps} runs of numbers\n"
+        ),
     }
 }
 

@@ -25,6 +25,7 @@ mod migrate;
 mod openapi;
 mod operator;
 mod receipt;
+mod recover;
 pub mod registry;
 mod serve;
 mod services;
@@ -103,6 +104,17 @@ enum Command {
     ///
     /// Example: counterfoil doctor --rpc https://… --public-url https://pay.shop.example
     Doctor(doctor::DoctorArgs),
+    /// Says what a restored or failed-over database lost, and has it go on without giving it out twice
+    ///
+    /// While a database is in doubt nothing is recorded, sealed or anchored. Without --yes it only says
+    /// what is missing. With it, in one transaction: batches that a chain has and the database has not are
+    /// entered as lost, the transactions that anchored them become rows again, each merchant's numbers go
+    /// on behind a declared gap, and the database is accepted. It runs as the tables' owner.
+    ///
+    /// Exits with 0 if it is done or there is nothing to do, and with 2 if it was only shown.
+    ///
+    /// Example: counterfoil recover --rpc https://… --yes
+    Recover(recover::RecoverArgs),
     Openapi(openapi::OpenapiArgs),
 }
 
@@ -155,6 +167,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Archive(args) => archive::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
+        Command::Recover(args) => recover::run(args).await,
         Command::Openapi(args) => openapi::run(args).await,
     }
 }

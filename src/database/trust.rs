@@ -257,6 +257,18 @@ pub async fn examine(db: &mut PgConnection) -> sqlx::Result<Option<Doubt>> {
     Ok(see(db, None).await?.doubt(None))
 }
 
+/// Which database answers; none where it is a standby.
+///
+/// # Errors
+/// When it cannot be asked.
+pub async fn cluster(db: &mut PgConnection) -> sqlx::Result<Option<Cluster>> {
+    let seen = see(db, None).await?;
+    Ok(seen.timeline.map(|timeline| Cluster {
+        system_identifier: seen.system_identifier,
+        timeline,
+    }))
+}
+
 /// How many doubts were settled: a doubt is raised under the number that was read before what it rests
 /// on.
 ///

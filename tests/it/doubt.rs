@@ -174,7 +174,7 @@ async fn a_registry_that_is_ahead_stops_recording_once_that_is_final() {
     for statement in [
         "delete from anchor_attempt",
         "delete from anchor",
-        "update chain_head set next_nonce = 7, next_batch = 1",
+        "update chain_head set next_nonce = 0, next_batch = 1",
     ] {
         it.db.execute(statement).await;
     }

@@ -37,6 +37,7 @@ mod rates;
 mod reading;
 mod receipts;
 mod record_sales;
+mod recover;
 mod refunds;
 mod remembered;
 mod roles;

@@ -17,18 +17,24 @@ pub struct StoredBatch {
     pub root: Hash,
 }
 
-/// The newest batch; none before the first.
+/// The newest batch, lost ones included; none before the first.
 pub async fn newest(conn: &mut PgConnection) -> Result<Option<i64>> {
-    sqlx::query_scalar!("select batch_id from batch order by batch_id desc limit 1")
-        .fetch_optional(conn)
-        .await
+    sqlx::query_scalar!(
+        "select greatest((select max(batch_id) from batch), (select max(batch_id) from batch_lost))"
+    )
+    .fetch_one(conn)
+    .await
 }
 
-/// The stored roots of a range of batches, both ends included, in its order.
+/// The roots of a range of batches, both ends included, in its order; of lost ones those that the
+/// registries have.
 pub async fn roots(conn: &mut PgConnection, first: i64, last: i64) -> Result<Vec<(i64, Hash)>> {
     let rows = sqlx::query!(
-        r#"select batch_id, root as "root: Hash" from batch where batch_id between $1 and $2
-           order by batch_id"#,
+        r#"select batch_id as "batch_id!", root as "root!: Hash" from batch
+           where batch_id between $1 and $2
+           union
+           select batch_id, root from batch_lost where batch_id between $1 and $2
+           order by 1"#,
         first,
         last
     );

@@ -146,12 +146,21 @@ pub async fn waiting(conn: &mut PgConnection, test: bool) -> Result<Vec<Waiting>
                        order by p.merchant_id limit 1)
                from queue q where q.merchant_id is not null
            )
-           select q.merchant_id as "merchant_id!", coalesce(h.last_seq, 0) + 1 as "first_seq!",
-                  newest.seq as "last_seq!", oldest.recorded_at as "oldest!",
+           -- a run begins behind a declared gap and ends before one
+           select q.merchant_id as "merchant_id!", next.seq as "first_seq!",
+                  least(newest.seq, (select g.first_seq - 1 from seq_gap g
+                                     where g.merchant_id = q.merchant_id and g.first_seq > next.seq
+                                     order by g.first_seq limit 1)) as "last_seq!",
+                  oldest.recorded_at as "oldest!",
                   coalesce(h.head, decode(repeat('00', 32), 'hex')) as "head!: Hash"
            from queue q
            join merchant m on m.merchant_id = q.merchant_id
            left join mark_head h on h.merchant_id = q.merchant_id
+           cross join lateral (
+               select coalesce((select g.last_seq from seq_gap g
+                                where g.merchant_id = q.merchant_id
+                                  and g.first_seq = coalesce(h.last_seq, 0) + 1),
+                               h.last_seq, 0) + 1 as seq) next
            cross join lateral (select p.recorded_at from pending_sale p
                                where p.merchant_id = q.merchant_id order by p.seq limit 1) oldest
            cross join lateral (select p.seq from pending_sale p
@@ -333,7 +342,8 @@ pub async fn insert_marks(conn: &mut PgConnection, batch: i64, marks: &[Mark]) -
     Ok(())
 }
 
-/// Moves each marked merchant's head from just before its mark to its end; how many were there.
+/// Moves each marked merchant's head from just before its mark, or before the gap that the mark follows,
+/// to its end; how many were there.
 pub async fn move_mark_heads(conn: &mut PgConnection, marks: &[Mark]) -> Result<u64> {
     let merchants: Vec<Uuid> = marks
         .iter()
@@ -350,7 +360,10 @@ pub async fn move_mark_heads(conn: &mut PgConnection, marks: &[Mark]) -> Result<
     let heads: Vec<&[u8]> = marks.iter().map(|mark| mark.head.as_slice()).collect();
     let done = sqlx::query!(
         "with mark as (
-             select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[])
+             select m.merchant_id, m.last_seq, m.head,
+                    coalesce((select g.first_seq - 1 from seq_gap g
+                              where g.merchant_id = m.merchant_id and g.last_seq = m.before), m.before) as before
+             from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[])
                  as m(merchant_id, before, last_seq, head)
          ), moved as (
              update mark_head h set last_seq = m.last_seq, head = m.head from mark m

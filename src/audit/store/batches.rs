@@ -32,11 +32,17 @@ pub(in crate::audit) async fn batch(
     batch: i64,
 ) -> Result<Option<BatchRow>> {
     let found = sqlx::query!(
-        r#"select b.*, p.root as "before_root?", p.sealed_at as "before_sealed_at?",
+        r#"select b.*, p.root as "before_root?",
+                  case when p.root is not null then
+                      coalesce((select e.sealed_at from batch e where e.batch_id < b.batch_id
+                                order by e.batch_id desc limit 1), 'epoch') end as "before_sealed_at?",
                   coalesce((select n.previous from batch n where n.batch_id = b.batch_id + 1),
                            (select h.last_root from seal_head h where h.next_batch = b.batch_id + 1))
                       as "follower?"
-           from batch b left join batch p on p.batch_id = b.batch_id - 1
+           from batch b
+           left join lateral (select root from batch where batch_id = b.batch_id - 1
+                              union select root from batch_lost where batch_id = b.batch_id - 1
+                              limit 1) p on true
            where b.batch_id = $1"#,
         batch
     );
@@ -62,7 +68,11 @@ pub(in crate::audit) async fn batch(
 pub(in crate::audit) async fn marks(conn: &mut PgConnection, batch: i64) -> Result<Vec<MarkRow>> {
     let rows = sqlx::query!(
         r#"select k.merchant_id, k.first_seq, k.last_seq, k.head, k.salt,
-                  p.batch_id as "before_batch?", p.last_seq as "before_last?", p.head as "before_head?"
+                  p.batch_id as "before_batch?", p.head as "before_head?",
+                  coalesce((select g.last_seq from seq_gap g
+                            where g.merchant_id = k.merchant_id
+                              and g.first_seq = coalesce(p.last_seq, 0) + 1),
+                           p.last_seq, 0) + 1 as "expected_first!"
            from batch_mark k
            left join lateral (select q.batch_id, q.last_seq, q.head from batch_mark q
                               where q.merchant_id = k.merchant_id and q.first_seq < k.first_seq
@@ -78,12 +88,9 @@ pub(in crate::audit) async fn marks(conn: &mut PgConnection, batch: i64) -> Resu
             last_seq: row.last_seq,
             head: row.head,
             salt: row.salt,
-            before: match (row.before_batch, row.before_last, row.before_head) {
-                (Some(batch_id), Some(last_seq), Some(head)) => Some(MarkBefore {
-                    batch_id,
-                    last_seq,
-                    head,
-                }),
+            expected_first: row.expected_first,
+            before: match (row.before_batch, row.before_head) {
+                (Some(batch_id), Some(head)) => Some(MarkBefore { batch_id, head }),
                 _ => None,
             },
         })
@@ -166,9 +173,10 @@ pub(in crate::audit) struct Heads {
 pub(in crate::audit) async fn heads(conn: &mut PgConnection) -> Result<Option<Heads>> {
     let found = sqlx::query!(
         r#"select h.next_batch, h.last_root, h.last_sealed_at,
-                  b.batch_id as "batch_id?", b.root as "root?", b.sealed_at as "sealed_at?"
+                  b.batch_id as "batch_id?", b.root as "root?",
+                  coalesce((select sealed_at from batch order by batch_id desc limit 1), 'epoch') as "sealed_at?"
            from seal_head h
-           left join lateral (select batch_id, root, sealed_at from batch
+           left join lateral (select batch_id, root from batch union select batch_id, root from batch_lost
                               order by batch_id desc limit 1) b on true"#
     );
     Ok(found.fetch_optional(conn).await?.map(|row| Heads {
@@ -189,6 +197,21 @@ pub(in crate::audit) async fn archived(conn: &mut PgConnection, batch: i64) -> R
         "select merchant_id, first_seq, last_seq from sale_archive_run
          where first_batch <= $1 and last_batch >= $1 order by merchant_id, first_seq",
         batch
+    )
+    .fetch_all(conn)
+    .await
+}
+
+/// The batches after `after` and before `before` that were declared lost, ascending.
+pub(in crate::audit) async fn lost(
+    conn: &mut PgConnection,
+    after: i64,
+    before: i64,
+) -> Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        "select distinct batch_id from batch_lost where batch_id > $1 and batch_id < $2 order by batch_id",
+        after,
+        before
     )
     .fetch_all(conn)
     .await

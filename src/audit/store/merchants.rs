@@ -19,6 +19,8 @@ pub(in crate::audit) struct MerchantRow {
     pub(in crate::audit) last_mark: Option<(i64, Vec<u8>)>,
     /// The last number of its marks up to the batch that was asked for; 0 before the first.
     pub(in crate::audit) covered: i64,
+    /// Numbers that were declared as lost, first and last, ascending.
+    pub(in crate::audit) gaps: Vec<(i64, i64)>,
     pub(in crate::audit) hold: Option<(i64, String)>,
     pub(in crate::audit) queued: i64,
     pub(in crate::audit) oldest_queued: Option<OffsetDateTime>,
@@ -74,6 +76,10 @@ pub(in crate::audit) async fn rows(
                   coalesce((select q.last_seq from batch_mark q
                             where q.merchant_id = i.merchant_id and q.batch_id <= $2
                             order by q.first_seq desc limit 1), 0) as "covered!",
+                  array(select g.first_seq from seq_gap g where g.merchant_id = i.merchant_id
+                        order by g.first_seq) as "gap_firsts!: Vec<i64>",
+                  array(select g.last_seq from seq_gap g where g.merchant_id = i.merchant_id
+                        order by g.first_seq) as "gap_lasts!: Vec<i64>",
                   w.seq as "hold_seq?", w.reason as "hold_reason?",
                   (select count(*) from pending_sale p where p.merchant_id = i.merchant_id) as "queued!",
                   (select p.recorded_at from pending_sale p where p.merchant_id = i.merchant_id
@@ -99,6 +105,7 @@ pub(in crate::audit) async fn rows(
             head: row.head_seq.zip(row.head),
             last_mark: row.mark_seq.zip(row.mark_head),
             covered: row.covered,
+            gaps: row.gap_firsts.into_iter().zip(row.gap_lasts).collect(),
             hold: row.hold_seq.zip(row.hold_reason),
             queued: row.queued,
             oldest_queued: row.oldest_queued,
