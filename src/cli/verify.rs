@@ -3,7 +3,9 @@
 //! Exit codes: 0 everything was checked, at a finalized block, against a registry and a merchant that
 //! came from the reader; 1 the receipt is not valid; 2 it was not fully checked.
 
+mod chains;
 mod on_chain;
+mod policy;
 mod trust;
 
 use std::io::Read;
@@ -11,29 +13,32 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use counterfoil_proofs::caip::Caip10;
 use counterfoil_proofs::hex;
 use counterfoil_proofs::receipt::{self, Outcome, Receipt};
 use secrecy::SecretString;
 
 pub use on_chain::{NotOnChain, receipt_on_chain};
 
-use crate::chain::Chain;
-use on_chain::{anchor_hints, registry_code};
-use trust::{Registries, RegistryName, Trust, parse_merchant, parse_registry};
+use policy::Policy;
+use trust::{RegistryName, Trust, parse_merchant, parse_registry};
 
 /// `counterfoil verify RECEIPT.json`
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The receipt's file; - reads standard input
     receipt: PathBuf,
-    /// JSON-RPC address of a chain that you trust; it is told the batch's number, never a field
+    /// JSON-RPC address of a chain that you trust; it is told the batch's number, never a field. Once for
+    /// each chain; several of one chain must agree
     #[arg(long)]
-    rpc: Option<SecretString>,
+    rpc: Vec<SecretString>,
     /// The shop's registry from a source that you trust: CAIP-10 (eip155:1:0x…), or its address on the
-    /// RPC's chain
+    /// RPC's chain. Once for each chain
     #[arg(long, value_parser = parse_registry)]
-    registry: Option<RegistryName>,
+    registry: Vec<RegistryName>,
+    /// On how many of the chains whose registries you trust for the batch it must be final: any, all, or a
+    /// number. One that contradicts the receipt makes it invalid whatever the others say
+    #[arg(long, default_value = "any")]
+    policy: Policy,
     /// The shop's merchant id, mer_… or 16 bytes as hex, from a source that you trust
     #[arg(long, value_parser = parse_merchant)]
     merchant: Option<[u8; 16]>,
@@ -55,25 +60,31 @@ enum Step {
 #[derive(Default)]
 struct Report {
     failed: Option<String>,
+    failures: usize,
     not_checked: Vec<String>,
 }
 
 impl Report {
     fn add(&mut self, name: &str, step: Step) {
-        let (mark, text) = match &step {
+        self.print(name, &step);
+        match step {
+            Step::Failed(text) => {
+                self.failures += 1;
+                self.failed.get_or_insert(format!("{name}: {text}"));
+            }
+            Step::NotChecked(text) => self.not_checked.push(format!("{name}: {text}")),
+            Step::Ok(_) | Step::Note(_) => {}
+        }
+    }
+
+    fn print(&self, name: &str, step: &Step) {
+        let (mark, text) = match step {
             Step::Ok(text) => ("ok", text),
             Step::Failed(text) => ("failed", text),
             Step::NotChecked(text) => ("not checked", text),
             Step::Note(text) => ("note", text),
         };
         println!("{mark:<12} {name}: {text}");
-        match &step {
-            Step::Failed(_) if self.failed.is_none() => {
-                self.failed = Some(format!("{name}: {text}"));
-            }
-            Step::NotChecked(_) => self.not_checked.push(format!("{name}: {text}")),
-            _ => {}
-        }
     }
 
     fn verdict(&self) -> ExitCode {
@@ -99,7 +110,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     if let Some(receipt) = read_receipt(&args.receipt, &mut report) {
         check_receipt(&receipt, &mut report);
-        match Trust::read(args.trust.as_deref(), args.registry, args.merchant) {
+        match Trust::read(args.trust.as_deref(), &args.registry, args.merchant) {
             Ok(trust) => check_trusted(&args, &trust, &receipt, &mut report).await,
             Err(error) => report.add("trust", Step::NotChecked(format!("{error:#}"))),
         }
@@ -181,64 +192,27 @@ fn check_receipt(receipt: &Receipt, report: &mut Report) {
 async fn check_trusted(args: &VerifyArgs, trust: &Trust, receipt: &Receipt, report: &mut Report) {
     report.add("merchant", trust.merchant(&receipt.sale.merchant));
     let Some(batch) = &receipt.batch else { return };
-    let Some(rpc) = &args.rpc else {
-        report.add(
-            "chain",
-            Step::NotChecked("no RPC was given (--rpc)".to_owned()),
-        );
+    if args.rpc.is_empty() {
+        let why = "no RPC was given (--rpc)".to_owned();
+        report.add("chain", Step::NotChecked(why));
         return;
-    };
-    let connected = async {
-        let chain = Chain::new(rpc)?;
-        let chain_id = chain.chain_id().await?;
-        Ok::<_, crate::chain::ChainError>((chain, chain_id))
-    };
-    let (chain, chain_id) = match connected.await {
-        Ok(connected) => connected,
-        Err(error) => {
-            report.add("chain", Step::NotChecked(on_one_line(&error)));
-            return;
-        }
-    };
-    report.add(
-        "chain",
-        Step::Note(format!("{} says that it is chain {chain_id}", chain.host())),
-    );
-    let (registries, step) = trust.registries(receipt, batch.id, chain_id);
-    report.add("registry", step);
-    match registries {
-        Registries::Of(registry) => check_chain(receipt, &chain, registry, report).await,
-        Registries::None => {}
     }
-}
-
-async fn check_chain(receipt: &Receipt, chain: &Chain, registry: Caip10, report: &mut Report) {
-    report.add("registry's code", registry_code(chain, registry).await);
-    let name = "root on the chain";
-    match receipt_on_chain(receipt, chain, registry).await {
-        Ok(block) => {
-            let (number, hash) = (block.number, hex::encode(&block.hash));
-            report.add(
-                name,
-                Step::Ok(format!("yes, at block {number} ({hash}), which is final")),
-            );
-        }
-        Err(error) => {
-            let failed = error.is_failure();
-            let text = on_one_line(&error);
-            report.add(
-                name,
-                if failed {
-                    Step::Failed(text)
-                } else {
-                    Step::NotChecked(text)
-                },
-            );
-            return;
-        }
+    let mut doubts = Vec::new();
+    let asked = chains::connect(&args.rpc, report, &mut doubts).await;
+    let mut proved = 0;
+    for chain in &asked {
+        let proves = chain.proves(trust, receipt, batch.id, report, &mut doubts);
+        proved += usize::from(proves.await);
     }
-    for (hint, step) in anchor_hints(receipt, chain, registry).await {
-        report.add(&hint, step);
+    let ids: Vec<u64> = asked.iter().map(|chain| chain.chain_id).collect();
+    let chains = trust.chains(receipt, batch.id, &ids);
+    let least = args.policy.least(chains);
+    let text = format!("proved on {proved} of {chains} chains, {least} must");
+    if proved >= least {
+        report.add("chains", Step::Ok(text));
+    } else {
+        report.not_checked.append(&mut doubts);
+        report.add("chains", Step::NotChecked(text));
     }
 }
 

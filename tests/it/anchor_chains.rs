@@ -6,13 +6,16 @@ use counterfoil::anchor::startup::Publisher;
 use counterfoil::chain::Chain;
 use counterfoil::clock::Clock;
 use counterfoil::http::auth::Role;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::anchor_rpcs::other_root;
+use crate::anchor_verify::assert_exit;
 use crate::anchor_worker::Running;
 use crate::anchored::{Anchored, LocalChain, publish_on};
 use crate::anchored_wire::Proxy;
-use crate::harness::{self, Client};
+use crate::harness::{self, Client, sale};
 
 /// Sales, each a batch of its own.
 const BATCHES: u64 = 210;
@@ -103,4 +106,65 @@ async fn a_chain_that_was_away_for_an_hour_catches_up_in_few_calls() {
         0
     );
     worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_proved_on_as_many_chains_as_the_reader_asks() {
+    let mut it = Anchored::start().await;
+    let mut other =
+        LocalChain::start_with(&["--slots-in-an-epoch", "1", "--chain-id", "1337"]).await;
+    let (mut second, registry) = publish_on(&it.db, &other, &it.clock).await;
+    let server = harness::Running::start(&it.db.db, Clock::system()).await;
+    let merchant = harness::merchant(&it.db.db, "live").await;
+    let key = harness::key(&it.db.db, merchant, Role::Admin, None).await;
+    let client = Client::new(&server.url, Some(&key));
+    let recorded = client.record("A-1", &sale("A-1")).await.expect(201).json();
+    let sale_id = recorded["sale_id"].as_str().expect("a text").to_owned();
+    it.seal().await;
+    it.publish_and_mine().await;
+    it.local.mine(2).await;
+    it.watch().await;
+
+    let [one, two] = [&it.local, &other].map(|chain| chain.url.expose_secret().to_owned());
+    let registries = [it.registry.registry, registry.registry].map(|it| it.to_string());
+    let merchant = merchant.to_string();
+    let check = async |rpcs: &[&str], policy: &str, expected: u8| {
+        let path = format!("/v1/receipts/{sale_id}");
+        let receipt = client.get(&path).await.expect(200).text;
+        let mut flags = vec!["--merchant", &merchant, "--policy", policy];
+        for registry in &registries {
+            flags.extend(["--registry", registry]);
+        }
+        for rpc in rpcs {
+            flags.extend(["--rpc", rpc]);
+        }
+        assert_exit(&receipt, &flags, expected).await;
+    };
+    // final on one chain, and on the other not anchored yet
+    check(&[&one], "any", 0).await;
+    check(&[&one, &two], "any", 0).await;
+    check(&[&two], "any", 2).await;
+    check(&[&one, "http://127.0.0.1:1"], "any", 0).await;
+    check(&[&one, &two], "all", 2).await;
+    check(&[&one], "all", 2).await;
+    check(&[&one, &two], "2", 2).await;
+
+    std::mem::swap(&mut it.local, &mut other);
+    std::mem::swap(&mut it.publisher, &mut second);
+    it.publish_and_mine().await;
+    check(&[&one, &two], "all", 2).await;
+    it.local.mine(2).await;
+    it.watch().await;
+    check(&[&one, &two], "all", 0).await;
+    check(&[&one, &two], "2", 0).await;
+    check(&[&one, &two], "3", 2).await;
+    check(&[&one], "all", 2).await;
+
+    let wire = Proxy::before(&it.local.url).await;
+    let again = wire.url.expose_secret();
+    check(&[&two, again], "any", 0).await;
+    wire.set(|wire| wire.rewrite = Some(other_root()));
+    check(&[&two, again], "any", 2).await;
+    check(&[&one, &two, again], "any", 0).await;
+    check(&[&one, again], "any", 1).await;
 }

@@ -138,7 +138,7 @@ fn invented_receipt(status: &'static str) -> Rewrite {
 }
 
 /// An RPC whose registry answers every call with the same 32 bytes.
-fn other_root() -> Rewrite {
+pub(crate) fn other_root() -> Rewrite {
     Arc::new(|call: &Call, result: &mut Value| {
         // rootOf(uint64)
         let input = call.params[0]["input"].as_str().unwrap_or_default();

@@ -112,7 +112,7 @@ struct Command {
 }
 
 /// Runs the command on a receipt and asserts its exit code.
-async fn assert_exit(receipt: &str, flags: &[&str], expected: u8) {
+pub(crate) async fn assert_exit(receipt: &str, flags: &[&str], expected: u8) {
     let file = File::with(receipt);
     let command = Command::parse_from(["verify", file.path()].iter().chain(flags));
     let code = verify::run(command.args).await.expect("it");

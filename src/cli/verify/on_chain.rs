@@ -103,10 +103,10 @@ pub async fn receipt_on_chain(
     match chain.root_of(address, batch, At::Latest).await? {
         Some(found) if found == root => Err(NotOnChain::OnlyMined { batch }),
         Some(found) => Err(NotOnChain::OtherRoot { batch, found, root }),
-        None if receipt
-            .anchors
-            .iter()
-            .any(|anchor| anchor.state == AnchorState::Finalized) =>
+        // on this chain: on another it may be final long before
+        None if receipt.anchors.iter().any(|anchor| {
+            anchor.registry.chain_id == registry.chain_id && anchor.state == AnchorState::Finalized
+        }) =>
         {
             Err(NotOnChain::Missing { batch })
         }

@@ -1,6 +1,7 @@
 //! What a reader of a receipt trusts: the shop's registries and merchants, from flags or from a copy of
 //! the list that the shop publishes on its own domain.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
@@ -92,7 +93,7 @@ impl Trust {
     /// Flags take the place of the file's lists.
     pub(super) fn read(
         file: Option<&Path>,
-        registry: Option<RegistryName>,
+        registries: &[RegistryName],
         merchant: Option<[u8; 16]>,
     ) -> anyhow::Result<Self> {
         let mut trust = match file {
@@ -103,12 +104,13 @@ impl Trust {
                 merchants: Vec::new(),
             },
         };
-        if let Some(registry) = registry {
-            trust.registries = vec![TrustedRegistry {
-                registry,
+        if !registries.is_empty() {
+            let trusted = registries.iter().map(|registry| TrustedRegistry {
+                registry: *registry,
                 first_batch: 1,
                 last_batch: None,
-            }];
+            });
+            trust.registries = trusted.collect();
         }
         if let Some(id) = merchant {
             trust.merchants = vec![TrustedMerchant { id, name: None }];
@@ -168,6 +170,30 @@ impl Trust {
         }
     }
 
+    /// On how many chains a batch can be proved: those of the registries that are trusted for it, or where
+    /// the reader trusts none those that the receipt names. A registry that was named by its address alone
+    /// is on each chain that was `asked`.
+    pub(super) fn chains(&self, receipt: &Receipt, batch: u64, asked: &[u64]) -> usize {
+        let mut chains = BTreeSet::new();
+        for trusted in self.covering(batch) {
+            match trusted.registry {
+                RegistryName::Account(registry) => chains.extend([registry.chain_id]),
+                RegistryName::Address(_) => chains.extend(asked),
+            }
+        }
+        if self.registries.is_empty() {
+            let named = receipt.anchors.iter();
+            chains.extend(named.map(|anchor| anchor.registry.chain_id));
+        }
+        chains.len()
+    }
+
+    fn covering(&self, batch: u64) -> impl Iterator<Item = &TrustedRegistry> {
+        self.registries.iter().filter(move |trusted| {
+            trusted.first_batch <= batch && trusted.last_batch.is_none_or(|last| batch <= last)
+        })
+    }
+
     /// The registry to ask on this chain about this batch: one that the reader trusts for it. Where
     /// the reader trusts none, the one that the receipt names, which proves nothing of whose it is.
     pub(super) fn registries(
@@ -193,10 +219,7 @@ impl Trust {
                 ),
             };
         }
-        let covers = |trusted: &&TrustedRegistry| {
-            trusted.first_batch <= batch && trusted.last_batch.is_none_or(|last| batch <= last)
-        };
-        let trusted: Vec<&TrustedRegistry> = self.registries.iter().filter(covers).collect();
+        let trusted: Vec<&TrustedRegistry> = self.covering(batch).collect();
         if trusted.is_empty() {
             let text = format!("none of those you trust is to be trusted for batch {batch}");
             return (Registries::None, Step::Failed(text));
