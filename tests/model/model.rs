@@ -6,6 +6,8 @@
 
 #[path = "model/publisher.rs"]
 mod publisher;
+#[path = "model/rules.rs"]
+mod rules;
 #[path = "model/sealer.rs"]
 mod sealer;
 #[path = "model/world.rs"]
@@ -13,7 +15,8 @@ mod world;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use self::publisher::{Bounds, Broken, Publisher};
+use self::publisher::{Bounds, Publisher};
+use self::rules::Broken;
 use self::sealer::Sealer;
 
 /// What breaks and what costs more: together they are too many orders for a test.
