@@ -101,7 +101,9 @@ fn check_chain(chain: &ChainRow, findings: &mut Findings) {
         .is_none_or(|last| last + 1 == chain.next_batch);
     let what = "next_batch is not the one after its last anchor";
     findings.check(follows, &subject, Of::Copy, what);
-    let follows = chain.last_nonce.is_none_or(|last| last + 1 == chain.next_nonce);
+    let follows = chain
+        .last_nonce
+        .is_none_or(|last| last + 1 == chain.next_nonce);
     let what = "next_nonce is not the one after its last anchor";
     findings.check(follows, &subject, Of::Copy, what);
     let whole = chain.account.len() == 20;

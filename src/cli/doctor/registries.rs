@@ -111,13 +111,23 @@ fn check_height(chain: &Chain, chain_id: u64, latest: &Block, checks: &mut Check
     }
 }
 
-/// The account's nonce at the finalized block, against what was signed.
+/// What the account has used, against what was signed, and whether it can pay.
 async fn check_account(
     chain: &Chain,
     head: &ChainHead,
     chain_id: u64,
     checks: &mut Checks,
 ) -> anyhow::Result<()> {
+    let balance = chain.balance(head.account, At::Latest).await?;
+    checks.hold(
+        format!("wallet on {chain_id}"),
+        balance > 0,
+        &format!("{balance} wei"),
+        &format!(
+            "empty, so nothing is anchored: send {} something",
+            hex::encode(&head.account)
+        ),
+    );
     let nonce = chain.nonce(head.account, At::Latest).await?;
     checks.hold(
         format!("account on {chain_id}"),
