@@ -69,6 +69,8 @@ pub struct TxReceipt {
     pub succeeded: bool,
     /// Units of gas.
     pub gas_used: u64,
+    /// Wei that a unit of gas cost; none where the RPC does not say.
+    pub gas_price: Option<u128>,
     /// The contract it created.
     pub created: Option<Account>,
 }

@@ -46,6 +46,11 @@ impl Clock {
         from_unix_ms(ms)
     }
 
+    /// How long ago a time is; none at all where it is ahead.
+    pub fn since(&self, then: OffsetDateTime) -> Duration {
+        Duration::try_from(self.now() - then).unwrap_or_default()
+    }
+
     /// Time since some moment, which only goes forward whatever is done to the machine's clock: for
     /// measuring how long ago something was.
     pub fn elapsed(&self) -> Duration {

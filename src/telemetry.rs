@@ -23,6 +23,14 @@ pub const CHAIN_HALTED: &str = "counterfoil_chain_halted";
 pub const DATABASE_IN_DOUBT: &str = "counterfoil_database_in_doubt";
 /// Whether an account, a registry or its publisher has moved and it was not us, by `chain`. Must stay 0.
 pub const FOREIGN_MOVES: &str = "counterfoil_foreign_moves";
+/// Transactions that were replaced at higher fees, by `chain`.
+pub const REPLACEMENTS: &str = "counterfoil_replacements_total";
+/// Anchors whose block was reorganised away, by `chain`.
+pub const REORGANISED: &str = "counterfoil_reorganised_anchors_total";
+/// Anchors whose nonce was used for something else or whose transaction reverted, for good, by `chain`.
+pub const OVERTAKEN: &str = "counterfoil_overtaken_anchors_total";
+/// Whether the next transaction has no room in the budget of a day, by `chain`.
+pub const BUDGET_STOPPED: &str = "counterfoil_budget_stopped";
 /// Sales and refunds by `outcome` of their recording.
 pub const SALES_RECORDED: &str = "counterfoil_sales_total";
 /// Sales that wait for a flush of the intake or are being written.

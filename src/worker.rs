@@ -2,7 +2,8 @@
 //!
 //! One loop seals, one a chain checks, watches, publishes and broadcasts, one measures, one keeps
 //! house. A step that fails is logged once, counted, and tried again with a growing pause; no failure ends a
-//! loop. Any number of workers may run beside one another.
+//! loop. Any number of workers may run beside one another: a lease keeps them from doing the same work
+//! twice.
 
 use std::time::Duration;
 
@@ -11,10 +12,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::anchor::lease::Lease;
 use crate::anchor::seal;
-use crate::anchor::startup::{self, Publisher};
+use crate::anchor::startup::{self, Publisher, Ready};
 use crate::anchor::store::operator;
-use crate::anchor::{broadcast, gauges, guard, publish, watch};
+use crate::anchor::{broadcast, gauges, guard, publish, replace, watch};
 use crate::clock::{Clock, Entropy};
 use crate::database::trust::Trust;
 use crate::retention::{partitions, purge};
@@ -75,30 +77,42 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
 /// Seals each interval, and earlier when a full batch waits.
 async fn seal_loop(worker: Worker, shutdown: CancellationToken) {
     let mut tries = Tries::new("seal", shutdown);
+    let mut lease = Lease::of_sealing(&worker.entropy);
     while tries.go_on() {
         if !worker.trust.is_sound() {
             tries.pause(IN_DOUBT_PAUSE).await;
             continue;
         }
+        if tries.step(lease.hold(&worker.pool)).await != Some(true) {
+            tries.pause(Lease::PAUSE).await;
+            continue;
+        }
         let step = seal::step(&worker.pool, &worker.entropy, worker.batch_leaves);
         match tries.step(step).await {
-            None | Some(seal::Outcome::Lost) => {}
+            Some(seal::Outcome::Lost) => {}
+            // perhaps another worker can
+            None => drop(tries.step(lease.release(&worker.pool)).await),
             Some(seal::Outcome::Sealed { .. }) => {
                 if !is_full_batch_waiting(&worker, &mut tries).await {
-                    wait_for_batch(&worker, &mut tries).await;
+                    wait_for_batch(&worker, &mut tries, &mut lease).await;
                 }
             }
-            Some(_) => wait_for_batch(&worker, &mut tries).await,
+            Some(_) => wait_for_batch(&worker, &mut tries, &mut lease).await,
         }
     }
+    tries.step(lease.release(&worker.pool)).await;
 }
 
-/// Waits until the interval is over, a full batch waits, or an operator asks for one.
-async fn wait_for_batch(worker: &Worker, tries: &mut Tries) {
+/// Waits until the interval is over, a full batch waits, an operator asks for one, or another worker has
+/// taken over.
+async fn wait_for_batch(worker: &Worker, tries: &mut Tries, lease: &mut Lease) {
     let until = Instant::now() + worker.batch_interval;
     loop {
         let rest = until.saturating_duration_since(Instant::now());
         if rest.is_zero() || !tries.pause(rest.min(BACKLOG_EVERY)).await {
+            return;
+        }
+        if tries.step(lease.hold(&worker.pool)).await != Some(true) {
             return;
         }
         if is_full_batch_waiting(worker, tries).await || is_seal_requested(worker, tries).await {
@@ -135,25 +149,65 @@ async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: Cancellatio
             None => return,
         }
     };
-    let Worker { pool, clock, .. } = &worker;
-    let mut watching = Tries::new("watch", shutdown.clone());
-    let mut guarding = Tries::new("guard", shutdown.clone());
-    let mut publishing = Tries::new("publish", shutdown.clone());
-    let mut broadcasting = Tries::new("broadcast", shutdown);
-    while watching.go_on() {
+    let mut lease = Lease::of_chain(publisher.chain_id, &worker.entropy);
+    let mut leasing = Tries::new("lease", shutdown.clone());
+    let mut steps = Steps {
+        worker: &worker,
+        publisher: &publisher,
+        ready: &ready,
+        watching: Tries::new("watch", shutdown.clone()),
+        guarding: Tries::new("guard", shutdown.clone()),
+        publishing: Tries::new("publish", shutdown.clone()),
+        replacing: Tries::new("replace", shutdown.clone()),
+        broadcasting: Tries::new("broadcast", shutdown),
+    };
+    while leasing.go_on() {
         if !worker.trust.is_sound() {
-            watching.pause(IN_DOUBT_PAUSE).await;
+            leasing.pause(IN_DOUBT_PAUSE).await;
             continue;
         }
-        watching.step(watch::step(pool, &publisher, clock)).await;
-        guarding.step(guard::step(pool, &publisher, &ready)).await;
-        publishing
-            .step(publish::step(pool, &publisher, &ready, clock))
-            .await;
-        broadcasting
-            .step(broadcast::step(pool, &publisher, clock))
-            .await;
-        watching.pause(publisher.poll).await;
+        if leasing.step(lease.hold(&worker.pool)).await != Some(true) {
+            leasing.pause(Lease::PAUSE).await;
+            continue;
+        }
+        if !steps.run().await {
+            // perhaps another worker's RPC answers
+            leasing.step(lease.release(&worker.pool)).await;
+        }
+        leasing.pause(publisher.poll).await;
+    }
+    leasing.step(lease.release(&worker.pool)).await;
+}
+
+/// The steps of one chain, in their order.
+struct Steps<'a> {
+    worker: &'a Worker,
+    publisher: &'a Publisher,
+    ready: &'a Ready,
+    watching: Tries,
+    guarding: Tries,
+    publishing: Tries,
+    replacing: Tries,
+    broadcasting: Tries,
+}
+
+impl Steps<'_> {
+    /// Watches, signs what is next, replaces what waits too long, and sends; whether nothing failed. One
+    /// that fails keeps none of the others from its try.
+    async fn run(&mut self) -> bool {
+        let Worker { pool, clock, .. } = self.worker;
+        let (publisher, ready) = (self.publisher, self.ready);
+        let watched = self.watching.step(watch::step(pool, publisher, clock));
+        let watched = watched.await.is_some();
+        let guarding = guard::step(pool, publisher, ready);
+        let guarded = self.guarding.step(guarding).await.is_some();
+        let publishing = publish::step(pool, publisher, ready, clock);
+        let published = self.publishing.step(publishing).await.is_some();
+        let replacing = replace::step(pool, publisher, clock);
+        let replaced = self.replacing.step(replacing).await.is_some();
+        let broadcasting = broadcast::step(pool, publisher, clock);
+        let sent = self.broadcasting.step(broadcasting).await.is_some();
+        watched && guarded && published && replaced && sent
     }
 }
 

@@ -8,9 +8,9 @@ use counterfoil_proofs::{Hash, hex};
 use sqlx::PgPool;
 
 use super::startup::Publisher;
-use super::store::anchors::{self, State};
+use super::store::anchors::{self, Anchor, Attempt, State};
 use super::store::chains;
-use crate::chain::ChainError;
+use crate::chain::{Chain, ChainError};
 use crate::clock::Clock;
 
 /// How many transactions were sent.
@@ -57,36 +57,47 @@ pub async fn step(
     let mut waiting = Vec::new();
     for anchor in anchors::open(&mut conn, *chain_id).await? {
         if anchor.state == State::Submitted {
-            waiting.extend(
-                anchors::attempts(&mut conn, anchor.anchor_id)
-                    .await?
-                    .pop()
-                    .map(|it| (anchor, it)),
-            );
+            let attempts = anchors::attempts(&mut conn, anchor.anchor_id).await?;
+            waiting.push((anchor, attempts));
         }
     }
     drop(conn);
     let mut sent = Sent(0);
-    for (anchor, attempt) in waiting {
-        let known = chain.knows(attempt.tx_hash).await?;
+    for (anchor, attempts) in waiting {
+        sent.0 += send_newest(pool, chain, &anchor, &attempts, clock).await?;
+    }
+    Ok(sent)
+}
+
+/// Sees that the RPC has the newest transaction of an anchor; how many were sent. Where it does not take
+/// that one, it is to have the one before at least: what was dropped may be too cheap for the pool, and a
+/// replacement too dear for the wallet.
+async fn send_newest(
+    pool: &PgPool,
+    chain: &Chain,
+    anchor: &Anchor,
+    attempts: &[Attempt],
+    clock: &Clock,
+) -> Result<usize, BroadcastError> {
+    let mut not_taken = None;
+    let mut sent = 0;
+    for attempt in attempts.iter().rev() {
+        let tx = attempt.tx_hash;
+        let known = chain.knows(tx).await?;
         if !known {
-            let tx = attempt.tx_hash;
-            chain
-                .send_raw(&attempt.raw)
-                .await
-                .map_err(|source| BroadcastError::NotTaken { tx, source })?;
-            tracing::info!(
-                chain_id,
-                nonce = anchor.nonce,
-                tx = hex::encode(&tx),
-                "sent"
-            );
-            sent.0 += 1;
+            if let Err(source) = chain.send_raw(&attempt.raw).await {
+                not_taken.get_or_insert(BroadcastError::NotTaken { tx, source });
+                continue;
+            }
+            let hash = hex::encode(&tx);
+            tracing::info!(nonce = anchor.nonce, tx = hash, "sent");
+            sent += 1;
         }
         if !known || attempt.sent_at.is_none() {
             let mut conn = pool.acquire().await?;
             anchors::sent(&mut conn, anchor.anchor_id, attempt.attempt, clock.now()).await?;
         }
+        break;
     }
-    Ok(sent)
+    not_taken.map_or(Ok(sent), Err)
 }

@@ -9,26 +9,37 @@
 //! - [`registry`]: the contract: deploys one, and pins it in the database
 //! - [`startup`]: before anything is anchored: is this the chain, and the database, that they were?
 //! - [`fees`]: what is offered for a transaction, and what it may cost
-//! - [`publish`]: reserves a nonce and a range of batches, signs, commits the bytes
+//! - `budget`: what was spent in a day
+//! - [`publish`]: reserves a nonce and a range of batches, commits the bytes; `sign` and `roots`:
+//!   what is looked at once more before that
+//! - [`replace`]: signs what waits too long again, at higher fees
 //! - [`recover`]: what a database that lost commits does to go on
 //! - [`broadcast`]: sends what is signed until the chain has it
-//! - [`watch`]: mined, reorganised, finalized
+//! - [`watch`]: mined, reorganised, finalized; `overtaken`: what becomes of a range whose nonce was used
+//!   for something else
 //! - [`guard`]: an alarm on what moves and is not ours
 //! - [`handover`]: another account, another registry, or none
 //! - [`gauges`]: what is measured
+//! - [`lease`]: one worker at a time does a piece of work
 //! - [`batches`]: what callers read of batches
 //! - [`store`]: the SQL of all of it
 
 pub mod batches;
 pub mod broadcast;
+mod budget;
 pub mod fees;
 pub mod gauges;
 pub mod guard;
 pub mod handover;
+pub mod lease;
+mod overtaken;
 pub mod publish;
 pub mod recover;
 pub mod registry;
+pub mod replace;
+mod roots;
 pub mod seal;
+mod sign;
 pub mod startup;
 pub mod store;
 pub mod watch;

@@ -7,11 +7,13 @@
 use counterfoil_proofs::hex;
 use sqlx::PgPool;
 
+use super::overtaken;
 use super::startup::Publisher;
 use super::store::anchors::{self, Anchor, Attempt, State};
-use super::store::batches;
+use super::store::{RowCount, batches};
 use crate::chain::{At, Block, ChainError, TxReceipt};
 use crate::clock::Clock;
+use crate::telemetry;
 
 /// What was seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Outcome {
     pub reorganised: usize,
     /// Anchors that became final.
     pub finalized: usize,
+    /// Anchors whose nonce was used for something else, for good.
+    pub overtaken: usize,
     /// Whether something was seen that stops anchoring on this chain.
     pub halted: bool,
 }
@@ -35,6 +39,9 @@ pub enum WatchError {
     /// The database failed.
     #[error("the database failed while watching")]
     Database(#[from] sqlx::Error),
+    /// A head was not there.
+    #[error("a row changed while a range was given out again")]
+    Changed(#[from] RowCount),
 }
 
 /// An attempt that is in a block.
@@ -76,17 +83,20 @@ pub async fn step(
             Change::Mined => outcome.mined += 1,
             Change::Reorganised => outcome.reorganised += 1,
             Change::Finalized => outcome.finalized += 1,
+            Change::Overtaken => outcome.overtaken += 1,
             Change::Halted => outcome.halted = true,
         }
     }
     Ok(outcome)
 }
 
-enum Change {
+/// What became of an anchor.
+pub(super) enum Change {
     None,
     Mined,
     Reorganised,
     Finalized,
+    Overtaken,
     Halted,
 }
 
@@ -134,11 +144,8 @@ impl Watcher<'_> {
         };
         if !receipt.succeeded {
             let (tx, number) = (hex::encode(&tx), block.number);
-            return self
-                .halt(&format!(
-                    "transaction {tx} reverted in block {number}, which is final"
-                ))
-                .await;
+            let why = format!("transaction {tx} reverted in block {number}, which is final");
+            return self.overtaken(anchor, &finalized, &why).await;
         }
         let included = Included {
             attempt,
@@ -227,12 +234,7 @@ impl Watcher<'_> {
             tracing::warn!(first, last, "a mined anchor is not in the registry yet");
             return Ok(Change::None);
         }
-        let same = ours.len() == theirs.len()
-            && ours
-                .iter()
-                .zip(&theirs)
-                .all(|((_, ours), theirs)| Some(*ours) == *theirs);
-        if !same {
+        if !overtaken::same(&ours, &theirs) {
             let reason =
                 format!("the registry has another root for one of the batches {first} to {last}");
             return self.halt(&reason).await;
@@ -273,6 +275,10 @@ impl Watcher<'_> {
                 anchors::clear_block(&mut tx, anchor.anchor_id).await?;
             }
             tx.commit().await?;
+            if moved {
+                let chain = self.publisher.chain_id.to_string();
+                metrics::counter!(telemetry::REORGANISED, "chain" => chain).increment(1);
+            }
             let (first, last) = (anchor.first_batch, anchor.last_batch);
             tracing::warn!(
                 first,
@@ -304,8 +310,25 @@ impl Watcher<'_> {
             }
         }
         let (nonce, block) = (anchor.nonce, finalized.number);
-        self.halt(&format!("nonce {nonce} is used at block {block}, which is final, by a transaction that is not ours"))
-            .await
+        let why = format!(
+            "nonce {nonce} is used at block {block}, which is final, by a transaction that is not ours"
+        );
+        self.overtaken(anchor, &finalized, &why).await
+    }
+
+    async fn overtaken(
+        &self,
+        anchor: &Anchor,
+        finalized: &Block,
+        why: &str,
+    ) -> Result<Change, WatchError> {
+        let Self {
+            pool,
+            publisher,
+            clock,
+            ..
+        } = self;
+        overtaken::decide(pool, publisher, anchor, finalized, why, clock).await
     }
 
     async fn halt(&self, reason: &str) -> Result<Change, WatchError> {

@@ -96,9 +96,9 @@ fn check_chain(chain: &ChainRow, findings: &mut Findings) {
         let what = format!("anchoring has stopped: {reason}");
         findings.add(&subject, Of::Hold, what);
     }
-    let follows = chain
-        .last_batch
-        .is_none_or(|last| last + 1 == chain.next_batch);
+    // a range whose nonce was used for something else is given out again first
+    let next = chain.first_free.or(chain.last_batch.map(|last| last + 1));
+    let follows = next.is_none_or(|next| next == chain.next_batch);
     let what = "next_batch is not the one after its last anchor";
     findings.check(follows, &subject, Of::Copy, what);
     let follows = chain
@@ -134,8 +134,11 @@ fn check_anchor(anchor: &AnchorRow, attempts: &[&AttemptRow], findings: &mut Fin
         "reserved" => !signed && !mined_at && !finalized_at,
         "submitted" => signed && mined == 0 && !mined_at && !finalized_at,
         "mined" => mined == 1 && mined_at && !finalized_at,
-        "finalized" => mined == 1 && mined_at && finalized_at,
-        _ => signed,
+        // by its own transaction, or without one, where others brought its roots into the registry
+        "finalized" => {
+            signed && finalized_at && (mined == 1 && mined_at || mined == 0 && !mined_at)
+        }
+        _ => signed && mined == 0 && !mined_at && !finalized_at,
     };
     let what = format!(
         "{} with {} transactions, {mined} of them in a block",
@@ -184,6 +187,13 @@ fn check_attempt(
         .gas_used
         .is_none_or(|used| (0..=attempt.gas_limit).contains(&used) && attempt.block_hash.is_some());
     check(used, "gas_used is more than its limit, or without a block");
+    let paid = attempt.gas_price.as_deref().is_none_or(|price| {
+        let within = price
+            .parse()
+            .is_ok_and(|wei: u128| wei <= fees.max_fee_per_gas);
+        within && attempt.block_hash.is_some()
+    });
+    check(paid, "gas_price is more than its cap, or without a block");
     let anchor_subject = Subject::Anchor {
         anchor: anchor.anchor_id,
     };

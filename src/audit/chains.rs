@@ -253,6 +253,10 @@ impl OneRegistry<'_> {
                     .iter()
                     .filter(|attempt| attempt.anchor_id == anchor.anchor_id);
                 for attempt in own {
+                    if anchor.mined_at.is_none() && self.is_included(attempt).await? {
+                        let what = "the chain has the transaction, and no block of it is stored";
+                        self.findings.add(&attempt.subject(), Part::Chain, what);
+                    }
                     if let (Some(number), Some(hash)) = (attempt.block_number, &attempt.block_hash)
                     {
                         let what = self.block_fault(attempt, number, hash).await?;
@@ -263,6 +267,15 @@ impl OneRegistry<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the chain says that a transaction is in a block, and did what it was meant to.
+    async fn is_included(&self, attempt: &store::AttemptRow) -> Result<bool, ChainError> {
+        let Some(tx) = fixed::<32>(&attempt.tx_hash) else {
+            return Ok(false);
+        };
+        let receipt = self.chain.receipt(tx).await?;
+        Ok(receipt.is_some_and(|receipt| receipt.succeeded))
     }
 
     /// What a chain contradicts of an attempt's block. What an RPC does not know, it does not contradict.

@@ -218,6 +218,7 @@ impl Node {
             block_number: receipt.block_number.to(),
             succeeded: receipt.status == U64::from(1),
             gas_used: receipt.gas_used.to(),
+            gas_price: receipt.effective_gas_price.map(|price| price.to()),
             created: receipt.contract_address.map(Into::into),
         }))
     }
@@ -374,6 +375,7 @@ struct RawReceipt {
     block_number: U64,
     status: U64,
     gas_used: U64,
+    effective_gas_price: Option<U128>,
     contract_address: Option<Address>,
 }
 

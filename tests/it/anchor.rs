@@ -11,6 +11,7 @@ const NOTHING: watch::Outcome = watch::Outcome {
     mined: 0,
     reorganised: 0,
     finalized: 0,
+    overtaken: 0,
     halted: false,
 };
 

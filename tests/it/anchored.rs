@@ -12,7 +12,7 @@ use counterfoil::anchor::broadcast::{BroadcastError, Sent};
 use counterfoil::anchor::fees::Policy;
 use counterfoil::anchor::registry::{self, Deployed, Terms};
 use counterfoil::anchor::startup::{Publisher, Ready, StartupError};
-use counterfoil::anchor::{broadcast, publish, seal, startup, watch};
+use counterfoil::anchor::{broadcast, publish, replace, seal, startup, watch};
 use counterfoil::chain::{Chain, Signer};
 use counterfoil::clock::{Clock, Entropy, from_unix_ms};
 use counterfoil::database::DatabaseRole;
@@ -334,6 +334,12 @@ impl Anchored {
 
     pub(crate) async fn watch(&self) -> watch::Outcome {
         watch::step(&self.db.worker, &self.publisher, &self.clock)
+            .await
+            .expect("the step")
+    }
+
+    pub(crate) async fn replace(&self) -> replace::Outcome {
+        replace::step(&self.db.worker, &self.publisher, &self.clock)
             .await
             .expect("the step")
     }

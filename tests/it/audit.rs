@@ -43,7 +43,7 @@ async fn audit_within(conn: &mut PgConnection) -> (Outcome, Vec<Finding>) {
 }
 
 /// Audits a database as the command does.
-async fn audit_all(db: &Ledger) -> (Outcome, Vec<Finding>) {
+pub(crate) async fn audit_all(db: &Ledger) -> (Outcome, Vec<Finding>) {
     let kept = Kept::default();
     let audit = Audit::new(&Entropy::system(), &kept);
     let pool = db.db.pool(DatabaseRole::Reader);

@@ -42,6 +42,8 @@ pub struct Attempt {
     pub tx_hash: Hash,
     /// The bytes that are sent.
     pub raw: Vec<u8>,
+    /// When it was signed.
+    pub signed_at: OffsetDateTime,
     /// When the RPC took it; none where that is not known.
     pub sent_at: Option<OffsetDateTime>,
     /// Height of the block it is in, as far as is known.
@@ -82,7 +84,7 @@ pub async fn last_finalized(conn: &mut PgConnection, chain_id: i64) -> Result<Op
 pub async fn attempts(conn: &mut PgConnection, anchor_id: i64) -> Result<Vec<Attempt>> {
     sqlx::query_as!(
         Attempt,
-        r#"select attempt, tx_hash as "tx_hash: Hash", raw, sent_at, block_number,
+        r#"select attempt, tx_hash as "tx_hash: Hash", raw, signed_at, sent_at, block_number,
                   block_hash as "block_hash: Hash"
            from anchor_attempt where anchor_id = $1 order by attempt"#,
         anchor_id
@@ -181,14 +183,16 @@ pub async fn set_block(
          set block_number = case when attempt = $2 then $3::bigint end,
              block_hash = case when attempt = $2 then $4::bytea end,
              block_time = case when attempt = $2 then $5::timestamptz end,
-             gas_used = case when attempt = $2 then $6::bigint end
+             gas_used = case when attempt = $2 then $6::bigint end,
+             gas_price = case when attempt = $2 then $7::text::numeric end
          where anchor_id = $1 and (attempt = $2 or block_hash is not null)",
         anchor_id,
         attempt,
         block.number.cast_signed(),
         &block.hash,
         from_unix_ms(block.time.cast_signed().saturating_mul(1000)),
-        receipt.gas_used.cast_signed()
+        receipt.gas_used.cast_signed(),
+        receipt.gas_price.map(|price| price.to_string())
     )
     .execute(conn)
     .await?;
@@ -199,7 +203,7 @@ pub async fn set_block(
 pub async fn clear_block(conn: &mut PgConnection, anchor_id: i64) -> Result<()> {
     sqlx::query!(
         "update anchor_attempt
-         set block_number = null, block_hash = null, block_time = null, gas_used = null
+         set block_number = null, block_hash = null, block_time = null, gas_used = null, gas_price = null
          where anchor_id = $1 and block_hash is not null",
         anchor_id
     )
@@ -240,6 +244,40 @@ pub async fn finalized(
         now
     );
     Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// submitted → finalized, where the registry has the roots without a transaction of this anchor; false
+/// where it was not submitted.
+pub async fn finalized_by_others(
+    conn: &mut PgConnection,
+    anchor_id: i64,
+    now: OffsetDateTime,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        "update anchor set state = 'finalized', finalized_at = $2
+         where anchor_id = $1 and state = 'submitted'",
+        anchor_id,
+        now
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// submitted → reverted; false where it was not submitted.
+pub async fn reverted(conn: &mut PgConnection, anchor_id: i64) -> Result<bool> {
+    let done = sqlx::query!(
+        "update anchor set state = 'reverted' where anchor_id = $1 and state = 'submitted'",
+        anchor_id
+    );
+    Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Takes back what is reserved on a chain and not signed; how many there were.
+pub async fn take_back(conn: &mut PgConnection, chain_id: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        "delete from anchor where chain_id = $1 and state = 'reserved'",
+        chain_id
+    );
+    Ok(done.execute(conn).await?.rows_affected())
 }
 
 /// The state of an anchor, whose row is locked until the transaction ends.

@@ -26,6 +26,16 @@ pub async fn newest(conn: &mut PgConnection) -> Result<Option<i64>> {
     .await
 }
 
+/// When the oldest sale of a batch was recorded; none where there is no such batch.
+pub async fn oldest_sale(conn: &mut PgConnection, batch: i64) -> Result<Option<OffsetDateTime>> {
+    sqlx::query_scalar!(
+        "select oldest_recorded_at from batch where batch_id = $1",
+        batch
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// The roots of a range of batches, both ends included, in its order; of lost ones those that the
 /// registries have.
 pub async fn roots(conn: &mut PgConnection, first: i64, last: i64) -> Result<Vec<(i64, Hash)>> {

@@ -36,6 +36,8 @@ pub struct ChainHead {
     pub is_paused: bool,
     /// Whether its account is being replaced, so that nothing new is signed either.
     pub is_rotating: bool,
+    /// When an operator asked for the waiting transaction to be replaced.
+    pub bump_requested_at: Option<OffsetDateTime>,
 }
 
 /// The chains that batches are anchored on now, ascending.
@@ -95,7 +97,7 @@ pub async fn insert_registry(
 pub async fn head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<ChainHead>> {
     sqlx::query_as!(
         ChainHead,
-        r#"select account as "account: Account", next_nonce, next_batch, halted,
+        r#"select account as "account: Account", next_nonce, next_batch, halted, bump_requested_at,
                   paused_at is not null as "is_paused!",
                   rotating_to is not null as "is_rotating!"
            from chain_head where chain_id = $1"#,
@@ -109,7 +111,7 @@ pub async fn head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<Chain
 pub async fn lock_head(conn: &mut PgConnection, chain_id: i64) -> Result<Option<ChainHead>> {
     sqlx::query_as!(
         ChainHead,
-        r#"select account as "account: Account", next_nonce, next_batch, halted,
+        r#"select account as "account: Account", next_nonce, next_batch, halted, bump_requested_at,
                   paused_at is not null as "is_paused!",
                   rotating_to is not null as "is_rotating!"
            from chain_head where chain_id = $1 for update"#,
@@ -136,6 +138,41 @@ pub async fn insert_head(
         next_batch
     );
     Ok(done.execute(conn).await?.rows_affected() == 1)
+}
+
+/// Takes back an operator's request to replace a transaction, unless it was made again since.
+pub async fn bump_answered(
+    conn: &mut PgConnection,
+    chain_id: i64,
+    requested_at: OffsetDateTime,
+) -> Result<()> {
+    sqlx::query!(
+        "update chain_head set bump_requested_at = null
+         where chain_id = $1 and bump_requested_at = $2",
+        chain_id,
+        requested_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Moves a locked head back to a range that is free again, and behind the last nonce that is given out.
+pub async fn move_head_back(
+    conn: &mut PgConnection,
+    chain_id: i64,
+    first_batch: i64,
+) -> Result<u64> {
+    let done = sqlx::query!(
+        "update chain_head h
+         set next_batch = least(h.next_batch, $2),
+             next_nonce = coalesce((select max(a.nonce) + 1 from anchor a
+                                    where a.chain_id = h.chain_id and a.account = h.account), h.next_nonce)
+         where h.chain_id = $1",
+        chain_id,
+        first_batch
+    );
+    Ok(done.execute(conn).await?.rows_affected())
 }
 
 /// Moves a locked head past a reserved anchor; the number of rows that were where they were expected.

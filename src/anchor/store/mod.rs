@@ -7,13 +7,17 @@
 //! - [`handover`]: to another account, registry or chain
 //! - [`operator`]: what an operator asks of the workers
 //! - [`anchors`]: anchors, their signed transactions, and their states
+//! - [`leases`]: which worker does what
+//! - [`spending`]: what anchoring has cost
 
 pub mod anchors;
 pub mod batches;
 pub mod chains;
 pub mod handover;
+pub mod leases;
 pub mod operator;
 pub mod seal;
+pub mod spending;
 
 /// A statement that was to touch an exact number of rows touched another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -33,7 +33,8 @@ pub(in crate::audit) async fn page(
         AnchorRow,
         r#"select a.anchor_id, a.chain_id, a.registry, a.account, a.nonce, a.first_batch, a.last_batch,
                   a.state, a.reserved_at, a.mined_at, a.finalized_at,
-                  (exists (select from anchor p where p.chain_id = a.chain_id and p.state <> 'reverted'
+                  (exists (select from anchor p where p.chain_id = a.chain_id
+                               and (p.state <> 'reverted' or a.state <> 'finalized')
                                and int8range(p.first_batch, p.last_batch, '[]') @> (a.first_batch - 1)
                                and p.last_batch = a.first_batch - 1)
                    or exists (select from registry g where g.chain_id = a.chain_id
@@ -65,6 +66,7 @@ pub(in crate::audit) struct AttemptRow {
     pub(in crate::audit) block_hash: Option<Vec<u8>>,
     pub(in crate::audit) block_time: Option<OffsetDateTime>,
     pub(in crate::audit) gas_used: Option<i64>,
+    pub(in crate::audit) gas_price: Option<String>,
 }
 
 /// The signed transactions of some anchors, in the order of their ids and numbers.
@@ -76,7 +78,8 @@ pub(in crate::audit) async fn attempts(
         AttemptRow,
         r#"select anchor_id, attempt, tx_hash, raw, max_fee_per_gas::text as "max_fee!",
                   max_priority_fee_per_gas::text as "max_priority_fee!", gas_limit, signed_at, sent_at,
-                  block_number, block_hash, block_time, gas_used
+                  block_number, block_hash, block_time, gas_used,
+                  gas_price::text as gas_price
            from anchor_attempt where anchor_id = any($1) order by anchor_id, attempt"#,
         anchors
     )
@@ -136,6 +139,8 @@ pub(in crate::audit) struct ChainRow {
     pub(in crate::audit) next_batch: i64,
     pub(in crate::audit) halted: Option<String>,
     pub(in crate::audit) last_batch: Option<i64>,
+    /// The first batch of the first anchor whose range is free again.
+    pub(in crate::audit) first_free: Option<i64>,
     /// Of the head's account.
     pub(in crate::audit) last_nonce: Option<i64>,
 }
@@ -147,6 +152,10 @@ pub(in crate::audit) async fn chains(conn: &mut PgConnection) -> Result<Vec<Chai
         r#"select h.chain_id, h.account, h.next_nonce, h.next_batch, h.halted,
                   (select max(a.last_batch) from anchor a
                    where a.chain_id = h.chain_id and a.state <> 'reverted') as last_batch,
+                  (select min(a.first_batch) from anchor a
+                   where a.chain_id = h.chain_id and a.state = 'reverted' and not exists (
+                       select from anchor l where l.chain_id = a.chain_id and l.state <> 'reverted'
+                       and int8range(l.first_batch, l.last_batch, '[]') @> a.first_batch)) as first_free,
                   (select max(a.nonce) from anchor a
                    where a.chain_id = h.chain_id and a.account = h.account) as last_nonce
            from chain_head h order by h.chain_id"#
