@@ -142,7 +142,7 @@ pub async fn retire(conn: &mut PgConnection, chain_id: i64) -> Result<Retired, H
     let last_batch = last.unwrap_or(registry.first_batch - 1);
     // batches that are sealed meanwhile see the registry closed, or are here already
     seal::lock_head(&mut tx).await?;
-    handover::close_registry(&mut tx, chain_id, last_batch).await?;
+    handover::close_registry(&mut tx, chain_id, registry.address, last_batch).await?;
     let left = handover::leave_chain(&mut tx, chain_id, last_batch + 1).await?;
     tx.commit().await?;
     Ok(Retired {
@@ -285,7 +285,8 @@ impl Successor<'_> {
             let why = "the account has signed batches for the current one; name another publisher";
             return Err(HandoverError::Unfit(why.to_owned()));
         }
-        if !handover::close_registry(&mut tx, chain_id, first - 1).await? {
+        let closed = self.current.address;
+        if !handover::close_registry(&mut tx, chain_id, closed, first - 1).await? {
             return Err(HandoverError::Moved(chain_id));
         }
         pin_next(&mut tx, deployed, self.publisher, nonce, clock).await?;

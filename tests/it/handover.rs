@@ -10,6 +10,7 @@ use std::time::Duration;
 use counterfoil::anchor::startup::Publisher;
 use counterfoil::chain::{Chain, Signer, anchor_call, set_publisher_call};
 use counterfoil::clock::{Clock, Entropy};
+use counterfoil::ids::MerchantId;
 use counterfoil::worker::{self, Worker};
 use counterfoil_proofs::hex;
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::anchored::{Anchored, LocalChain};
 use crate::cli::program::{Ended, Scratch, program, run};
+use crate::harness::{Client, Running};
 
 /// How long a walk may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -137,10 +139,10 @@ impl Shop {
             .unwrap_or_else(|_| panic!("not in time: {what}"));
     }
 
-    /// Stops selling, waits until everything is final, and lets the audit and the doctor look.
+    /// Stops selling, waits until everything is final, and lets a stranger, the audit and the doctor look.
     async fn close(mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        self.tills.await.expect("no panic");
+        (&mut self.tills).await.expect("no panic");
         let done = "select count(*) from (select) one where not exists (select from pending_sale)
                     and not exists (select from batch_state where state <> 'finalized')";
         let waiting = async {
@@ -153,6 +155,7 @@ impl Shop {
             shutdown.cancel();
             task.await.expect("no panic");
         }
+        verify_receipts(&self).await;
         let rpc = self.rpc.expose_secret();
         for line in [format!("audit --rpc {rpc}"), format!("doctor --rpc {rpc}")] {
             let words: Vec<&str> = line.split(' ').collect();
@@ -166,6 +169,36 @@ impl Shop {
                 assert!(!ended.stdout.contains("FAIL "), "{ended:?}");
             }
         }
+    }
+}
+
+/// Checks receipts of both registries as a stranger does, with the list that the shop publishes.
+async fn verify_receipts(shop: &Shop) {
+    let interface = Running::start(&shop.it.db.db, Clock::system()).await;
+    let list = Client::new(&interface.url, None)
+        .get("/.well-known/counterfoil.json")
+        .await
+        .expect(200);
+    let trust = shop.scratch.file("trust.json", list.text);
+    let merchant = shop
+        .it
+        .db
+        .text("select merchant_id::text from merchant")
+        .await;
+    let merchant = MerchantId(merchant.parse().expect("a UUID")).to_string();
+    let all = shop.scratch.join("receipts.jsonl");
+    let line = format!("export --merchant {merchant} --out {}", all.display());
+    shop.run(&line).await.expect(0);
+    let receipts = fs::read_to_string(all).expect("the export");
+    let lines: Vec<&str> = receipts.lines().collect();
+    for receipt in [lines.first(), lines.last()].into_iter().flatten() {
+        let file = shop.scratch.file("receipt.json", receipt);
+        let (file, trust) = (file.display(), trust.display());
+        let line = format!(
+            "verify {file} --rpc {} --trust {trust}",
+            shop.rpc.expose_secret()
+        );
+        shop.run(&line).await.expect(0);
     }
 }
 

@@ -10,6 +10,7 @@ mod anchor_overtaken;
 mod anchor_replace;
 mod anchor_rpcs;
 mod anchor_startup;
+mod anchor_succession;
 mod anchor_verify;
 mod anchor_worker;
 mod anchored;

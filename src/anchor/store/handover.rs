@@ -99,11 +99,18 @@ pub async fn last_trusted(conn: &mut PgConnection, chain_id: i64) -> Result<Opti
     .await
 }
 
-/// Ends a chain's current registry with a batch; false where it has none.
-pub async fn close_registry(conn: &mut PgConnection, chain_id: i64, last: i64) -> Result<bool> {
+/// Ends a chain's current registry with a batch; false where it is not the current one.
+pub async fn close_registry(
+    conn: &mut PgConnection,
+    chain_id: i64,
+    registry: Account,
+    last: i64,
+) -> Result<bool> {
     let done = sqlx::query!(
-        "update registry set last_batch = $2 where chain_id = $1 and last_batch is null",
+        "update registry set last_batch = $3
+         where chain_id = $1 and address = $2 and last_batch is null",
         chain_id,
+        &registry,
         last
     );
     Ok(done.execute(conn).await?.rows_affected() == 1)

@@ -1,0 +1,84 @@
+//! A registry that follows another one after a garbage root, step by step.
+
+use counterfoil::anchor::handover::{HandoverError, Successor};
+use counterfoil::anchor::registry::{self, Terms};
+use counterfoil::anchor::store::chains;
+use counterfoil::chain::{Signer, anchor_call};
+use counterfoil_proofs::hex;
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use crate::anchored::Anchored;
+use crate::cli::program::{program, run};
+
+/// A final batch, one that is signed, and a thief who takes its nonce and its place.
+async fn burnt() -> Anchored {
+    let it = Anchored::start().await;
+    it.seal_batches(1).await;
+    it.publish_and_mine().await;
+    it.local.mine(3).await;
+    assert_eq!(it.watch().await.finalized, 1);
+    it.seal_batches(1).await;
+    it.publish().await;
+    let garbage = anchor_call(2, &[[7; 32]]);
+    let account = hex::encode(&it.publisher.signer.account());
+    let registry = hex::encode(&it.registry.registry.address);
+    let tx = json!({ "from": account, "to": registry, "data": hex::encode(&garbage) });
+    it.local.call("eth_sendTransaction", json!([tx])).await;
+    it.local.mine(4).await;
+    assert!(it.watch().await.halted);
+    it
+}
+
+#[tokio::test]
+async fn what_was_signed_for_a_burnt_batch_is_free_for_the_successor() {
+    let mut it = burnt().await;
+    let [owner, new] = [0, 2].map(|index| Signer::development(index).unwrap());
+    let mut conn = it.db.owner.acquire().await.unwrap();
+    let chain = it.publisher.chain.clone();
+    let current = chains::registry(&mut conn, 31337).await.unwrap().unwrap();
+    let successor = |first_batch, publisher: &Signer| Successor {
+        chain: &chain,
+        current,
+        first_batch,
+        publisher: publisher.account(),
+    };
+    for (first_batch, publisher, why) in [
+        (1, &new, "batch 1 is final in the current one"),
+        (3, &new, "`counterfoil registry stop` it first"),
+        (4, &new, "batch 3 is sealed next"),
+        (2, &it.publisher.signer, "name another"),
+    ] {
+        match successor(first_batch, publisher).check(&mut conn).await {
+            Err(HandoverError::Unfit(said)) => assert!(said.contains(why), "{said}"),
+            other => panic!("{why}: {other:?}"),
+        }
+    }
+    let second = successor(2, &new);
+    assert_eq!(second.check(&mut conn).await.unwrap(), 0);
+
+    it.local.mine_by_itself(true).await;
+    let terms = Terms {
+        owner: owner.account(),
+        publisher: new.account(),
+        first_batch: 2,
+    };
+    let deployed = registry::deploy(&chain, &owner, &terms).await.unwrap();
+    second.pin(&mut conn, &deployed, &it.clock).await.unwrap();
+    assert!(matches!(
+        second.pin(&mut conn, &deployed, &it.clock).await,
+        Err(HandoverError::Moved(31337))
+    ));
+    drop(conn);
+    it.local.mine_by_itself(false).await;
+    it.publisher.signer = new;
+    it.publish_and_mine().await;
+    it.local.mine(3).await;
+    assert_eq!(it.watch().await.finalized, 1);
+    assert_eq!(it.states().await, ["finalized", "finalized", "reverted"]);
+
+    let rpc = it.local.url.expose_secret();
+    let mut audit = program(&["audit", "--rpc", rpc]);
+    audit.env("DATABASE_URL", it.db.db.url.expose_secret());
+    run(&mut audit).await.expect(0);
+}
