@@ -2,6 +2,7 @@
 //! which each test makes a database of its own, `RPC_URL` a local chain.
 
 mod anchor;
+mod anchor_budget;
 mod anchor_chains;
 mod anchor_faults;
 mod anchor_guard;
