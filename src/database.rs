@@ -165,10 +165,11 @@ async fn is_there(db: &mut PgConnection, idle_for: Duration) -> bool {
     idle_for < TRUSTED_IDLE || db.ping().await.is_ok()
 }
 
-/// Whether the connection ended during the statement.
+/// Whether the connection ended during the statement, or fell out of step with the server: what was asked
+/// may or may not have been done, and another connection can say.
 pub fn was_cut(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) => true,
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
         // class 08 connection, 57P operator intervention
         sqlx::Error::Database(e) => e
             .code()

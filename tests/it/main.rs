@@ -38,6 +38,7 @@ mod kept;
 mod mutations;
 mod openapi;
 mod operator;
+mod out_of_step;
 mod rates;
 mod reading;
 mod receipts;

@@ -43,18 +43,12 @@ pub(super) async fn slice(
     Ok(outcomes.collect())
 }
 
-/// Whether the connection ended during the call, so that it may or may not have committed.
+/// Whether the call may or may not have committed, or was rolled back by the database's own choice (class
+/// 40): no row is at fault.
 fn was_cut_off(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) => true,
-        // class 08 connection, 57P operator intervention; 40 rolled back by the database's own choice
-        sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-            ["08", "57P", "40"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        _ => false,
-    }
+    let rolled_back = matches!(error, sqlx::Error::Database(e)
+        if e.code().is_some_and(|code| code.starts_with("40")));
+    rolled_back || database::was_cut(error)
 }
 
 async fn one_by_one(
