@@ -7,7 +7,7 @@ export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
 # queries are checked against .sqlx, whatever database the environment names
 export SQLX_OFFLINE := true
 
-.PHONY: help demo dev test storm drill check bench bench-intake setup sqlx openapi vectors audit-deps
+.PHONY: help demo dev test storm drill tamper check bench bench-intake setup sqlx openapi vectors audit-deps
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +50,13 @@ drill: ## everything that anchoring stands on breaks, then an audit: SEEDS=n fro
 	@tools/setup test
 	cargo nextest run --workspace --no-run
 	cargo nextest run --workspace --no-capture -E 'test(/^drill::/)'
+
+tamper: export COUNTERFOIL_TAMPER_ROUNDS = $(or $(ROUNDS),3000)
+tamper: export COUNTERFOIL_TAMPER_SEED = $(or $(FIRST),0)
+tamper: ## stored rows and files are changed one at a time, and the audit has to name each: ROUNDS=n from FIRST=k
+	@tools/setup test
+	cargo nextest run --workspace --no-run
+	$(COUNTERFOIL) with-services -- cargo nextest run --workspace --no-capture -E 'test(/^audit::tamper::/)'
 
 check: ## format, lints, licences, and that everything committed is up to date
 	@tools/setup check

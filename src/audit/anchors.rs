@@ -6,9 +6,9 @@ use time::OffsetDateTime;
 
 use super::finding::{Findings, Part as Of, Subject};
 use super::steps::Part;
-use super::store::anchors::{self as store, AnchorRow, AttemptRow, ChainRow};
+use super::store::anchors::{self as store, AnchorRow, AttemptRow, ChainRow, RegistryRow};
 use super::store::batches::{self, Heads};
-use crate::chain::{Signed, anchor_call};
+use crate::chain::{Signed, anchor_call, runtime_code_hash};
 use counterfoil_proofs::{Hash, keccak256};
 
 /// Anchors of a step.
@@ -33,6 +33,12 @@ pub(super) async fn check(conn: &mut PgConnection, after: i64) -> Result<Part, s
     if after == BEFORE_FIRST {
         check_seal_head(batches::heads(conn).await?, &mut part.findings);
         part.counts.lost_batches += batches::lost(conn, 0, i64::MAX).await?.len() as u64;
+        for (anchor, attempt) in store::orphans(conn).await? {
+            let subject = Subject::Attempt { anchor, attempt };
+            part.findings
+                .add(&subject, Of::Attempt, "there is no such anchor");
+        }
+        check_registries(&store::registries(conn).await?, &mut part.findings);
         for chain in store::chains(conn).await? {
             check_chain(&chain, &mut part.findings);
         }
@@ -88,6 +94,27 @@ fn check_seal_head(heads: Option<Heads>, findings: &mut Findings) {
     }
 }
 
+/// Registries of a chain follow one another: each begins where the one before ends, and the last is open.
+fn check_registries(registries: &[RegistryRow], findings: &mut Findings) {
+    for (index, registry) in registries.iter().enumerate() {
+        let subject = Subject::Chain {
+            chain: registry.chain_id,
+        };
+        let mut check = |holds: bool, what: &str| findings.check(holds, &subject, Of::Chain, what);
+        let code = registry.code_hash == runtime_code_hash();
+        check(code, "a registry's code_hash is not that of the registry");
+        let next = registries.get(index + 1);
+        let next = next.filter(|next| next.chain_id == registry.chain_id);
+        let follows = next.is_none_or(|next| {
+            registry.last_batch.and_then(|last| last.checked_add(1)) == Some(next.first_batch)
+        });
+        check(
+            follows,
+            "a registry does not begin where the one before ends",
+        );
+    }
+}
+
 fn check_chain(chain: &ChainRow, findings: &mut Findings) {
     let subject = Subject::Chain {
         chain: chain.chain_id,
@@ -98,7 +125,7 @@ fn check_chain(chain: &ChainRow, findings: &mut Findings) {
     }
     // a range whose nonce was used for something else is given out again first
     let next = chain.first_free.or(chain.last_batch.map(|last| last + 1));
-    let follows = next.is_none_or(|next| next == chain.next_batch);
+    let follows = next.map_or(chain.begins, |next| next == chain.next_batch);
     let what = "next_batch is not the one after its last anchor";
     findings.check(follows, &subject, Of::Copy, what);
     let follows = chain
@@ -117,10 +144,17 @@ fn check_anchor(anchor: &AnchorRow, attempts: &[&AttemptRow], findings: &mut Fin
     let live = anchor.state != "reverted";
     let what = "no anchor of its chain ends before its range";
     findings.check(!live || anchor.follows, &subject, Of::Anchor, what);
-    let begun = anchor
-        .registry_first
-        .is_some_and(|first| first <= anchor.first_batch);
-    findings.check(begun, &subject, Of::Anchor, "it begins before its registry");
+    let begins = |first: i64| first <= anchor.first_batch;
+    let ends = |last: i64| anchor.last_batch <= last;
+    // a range that is free again may be another registry's now
+    let begun =
+        !live || anchor.registry_first.is_some_and(begins) && anchor.registry_last.is_none_or(ends);
+    findings.check(
+        begun,
+        &subject,
+        Of::Anchor,
+        "its registry is not one for its range",
+    );
     let mined = attempts
         .iter()
         .filter(|attempt| attempt.block_hash.is_some())
@@ -138,7 +172,8 @@ fn check_anchor(anchor: &AnchorRow, attempts: &[&AttemptRow], findings: &mut Fin
         "finalized" => {
             signed && finalized_at && (mined == 1 && mined_at || mined == 0 && !mined_at)
         }
-        _ => signed && mined == 0 && !mined_at && !finalized_at,
+        "reverted" => signed && mined == 0 && !mined_at && !finalized_at,
+        _ => false,
     };
     let what = format!(
         "{} with {} transactions, {mined} of them in a block",

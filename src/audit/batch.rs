@@ -56,6 +56,7 @@ pub(super) struct Batch {
     pub(super) id: i64,
     /// The root that was anchored, as far as the batch's own parts tell.
     pub(super) root: Hash,
+    pub(super) sealed_at_ms: i64,
     /// The tree and the manifest's hash, where both are those that the root commits to.
     pub(super) tree: Option<(Tree, Hash)>,
     /// Whether the marks are those that the manifest commits to.
@@ -126,6 +127,7 @@ impl BatchRow {
         Some(Batch {
             id: self.batch_id,
             root,
+            sealed_at_ms: unix_ms(self.sealed_at),
             tree: tree.zip(manifest.map(|manifest| manifest.hash())),
             marks_hold,
         })

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::batch::{Batch, BatchRow, MarkRow};
+use super::filed::{Archives, Found};
 use super::finding::{Findings, Part as Of, Subject};
 use super::row::{RefundSums, Row};
 use super::run::Run;
@@ -36,6 +37,7 @@ pub(super) async fn next(conn: &mut PgConnection, after: i64) -> Result<Option<i
 /// Checks the batches after `after` up to `last`.
 pub(super) async fn check(
     conn: &mut PgConnection,
+    archives: &Archives,
     sums: &RefundSums,
     after: i64,
     last: i64,
@@ -62,7 +64,13 @@ pub(super) async fn check(
         let Some(batch) = row.check(&marks, &mut part.findings) else {
             continue;
         };
-        let checked = check_sales(conn, &batch, &marks, row.leaf_count, sums, &mut part).await?;
+        let sales = Sales {
+            batch: &batch,
+            marks: &marks,
+            archives,
+            sums,
+        };
+        let checked = sales.check(conn, row.leaf_count, &mut part).await?;
         if !batch.marks_hold {
             row.name_marks(&marks, &checked.contradicted, &mut part.findings);
         }
@@ -113,8 +121,7 @@ struct Checked {
     contradicted: Vec<bool>,
     oldest: Option<OffsetDateTime>,
     newest: Option<OffsetDateTime>,
-    in_archive: i64,
-    /// Whether all of its sales are here and right.
+    /// Whether all of its sales were read and are right.
     whole: bool,
 }
 
@@ -135,58 +142,79 @@ impl Checked {
     }
 }
 
-async fn check_sales(
-    conn: &mut PgConnection,
-    batch: &Batch,
-    marks: &[MarkRow],
-    leaves: i32,
-    sums: &RefundSums,
-    part: &mut Part,
-) -> Result<Checked, sqlx::Error> {
-    let findings_before = part.findings.0.len();
-    let mut checked = Checked {
-        contradicted: Vec::with_capacity(marks.len()),
-        oldest: None,
-        newest: None,
-        in_archive: 0,
-        whole: false,
-    };
-    let archived = store::archived(conn, batch.id).await?;
-    let mut rest = marks.iter();
-    let mut run: Option<Run<'_>> = None;
-    for page in pages(marks, i64::from(leaves)) {
-        let rows = store::sales(conn, &page).await?;
-        let mut rows = rows.iter().peekable();
-        for read in &page {
-            let starts = |mark: &MarkRow| mark.merchant_id == read.merchant_id;
-            if run.as_ref().is_none_or(|run| !starts(run.mark())) {
-                finish(run.take(), &mut checked, &mut part.findings);
-                let mark = rest.find(|mark| starts(mark));
-                run = mark.map(|mark| Run::new(mark, batch, &archived, &mut part.findings));
+/// The sales of a batch, and what they are checked with.
+struct Sales<'a> {
+    batch: &'a Batch,
+    marks: &'a [MarkRow],
+    archives: &'a Archives,
+    sums: &'a RefundSums,
+}
+
+impl Sales<'_> {
+    async fn check(
+        &self,
+        conn: &mut PgConnection,
+        leaves: i32,
+        part: &mut Part,
+    ) -> Result<Checked, sqlx::Error> {
+        let (findings_before, unread_before) = (part.findings.0.len(), part.counts.unread);
+        let mut checked = Checked {
+            contradicted: Vec::with_capacity(self.marks.len()),
+            oldest: None,
+            newest: None,
+            whole: false,
+        };
+        let mut rest = self.marks.iter();
+        let mut run: Option<Run<'_>> = None;
+        for page in pages(self.marks, i64::from(leaves)) {
+            let rows = store::sales(&mut *conn, &page).await?;
+            let findings = &mut part.findings;
+            let found = self.archives.join(conn, &page, rows, self.batch, findings);
+            let mut found = found.await?.into_iter().peekable();
+            for read in &page {
+                let starts = |mark: &MarkRow| mark.merchant_id == read.merchant_id;
+                if run.as_ref().is_none_or(|run| !starts(run.mark())) {
+                    checked.finish(run.take(), &mut part.findings);
+                    let mark = rest.find(|mark| starts(mark));
+                    run = mark.map(|mark| Run::new(mark, self.batch, &mut part.findings));
+                }
+                let of_read = |sale: &Found| {
+                    sale.merchant() == read.merchant_id && sale.seq() <= read.last_seq
+                };
+                while let (Some(sale), Some(run)) = (found.next_if(of_read), run.as_mut()) {
+                    self.add(&sale, run, &mut checked, part);
+                }
             }
-            let of_read = |row: &&Row| {
-                row.sale.merchant_id == read.merchant_id && row.sale.seq <= read.last_seq
-            };
-            while let (Some(row), Some(run)) = (rows.next_if(of_read), run.as_mut()) {
-                run.add(row, batch, &mut part.findings);
+        }
+        checked.finish(run, &mut part.findings);
+        checked.whole =
+            part.counts.unread == unread_before && part.findings.0.len() == findings_before;
+        Ok(checked)
+    }
+
+    fn add(&self, sale: &Found, run: &mut Run<'_>, checked: &mut Checked, part: &mut Part) {
+        part.counts.sales += 1;
+        match sale {
+            Found::Row(row) => {
+                run.add(row, self.batch, &mut part.findings);
                 checked.oldest = earliest(checked.oldest, Some(row.sale.recorded_at));
                 checked.newest = checked.newest.max(Some(row.sale.recorded_at));
-                part.add_refund(row, sums);
-                part.counts.sales += 1;
+                part.add_refund(row, self.sums);
+                part.counts.archived += u64::from(row.archived);
+            }
+            Found::Unread(row) => {
+                run.pass(row, &mut part.findings);
+                part.counts.archived += 1;
+                part.counts.unread += 1;
             }
         }
     }
-    finish(run, &mut checked, &mut part.findings);
-    checked.whole = checked.in_archive == 0 && part.findings.0.len() == findings_before;
-    part.counts.archived += checked.in_archive.cast_unsigned();
-    Ok(checked)
 }
 
-fn finish(run: Option<Run<'_>>, checked: &mut Checked, findings: &mut Findings) {
-    if let Some(run) = run {
-        let finished = run.finish(findings);
-        checked.contradicted.push(finished.contradicted);
-        checked.in_archive += finished.in_archive;
+impl Checked {
+    fn finish(&mut self, run: Option<Run<'_>>, findings: &mut Findings) {
+        self.contradicted
+            .extend(run.map(|run| run.finish(findings)));
     }
 }
 

@@ -40,6 +40,10 @@ pub enum Subject {
     Pending { merchant: Uuid, seq: i64 },
     /// A row of `sale_order`.
     Order { merchant: Uuid, order: String },
+    /// A row of `sale_archive` and its file.
+    Archive { archive: i32 },
+    /// A row of `sale_archive_run`, by its first number.
+    ArchiveRun { merchant: Uuid, seq: i64 },
     /// A row of `idempotency_key`.
     Key {
         merchant: Uuid,
@@ -98,6 +102,8 @@ pub enum Part {
     Attempt,
     /// A state that contradicts the rest of the row, or the chain.
     State,
+    /// An archive: its file, a line of it, or what the database keeps of it.
+    Archive,
     /// What a chain has is not what is stored.
     Chain,
 }
@@ -123,6 +129,10 @@ impl fmt::Display for Subject {
             Self::Merchant { merchant } => write!(f, "{}", of(merchant)),
             Self::Pending { merchant, seq } => write!(f, "queued sale {seq} of {}", of(merchant)),
             Self::Order { merchant, order } => write!(f, "order {order} of {}", of(merchant)),
+            Self::Archive { archive } => write!(f, "archive {archive}"),
+            Self::ArchiveRun { merchant, seq } => {
+                write!(f, "archived run from {seq} of {}", of(merchant))
+            }
             Self::Key {
                 merchant,
                 space,
@@ -160,6 +170,7 @@ impl fmt::Display for Part {
             Self::Anchor => "anchor",
             Self::Attempt => "attempt",
             Self::State => "state",
+            Self::Archive => "archive",
             Self::Chain => "chain",
         };
         f.write_str(name)

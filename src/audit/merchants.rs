@@ -9,9 +9,11 @@ use uuid::Uuid;
 
 use super::batch::Batch;
 use super::batches::ROWS_A_READ;
+use super::filed::{Archives, Files};
 use super::finding::{Findings, Part as Of, Subject};
 use super::row::{RefundSums, Row};
 use super::steps::{Part, earliest};
+use super::store::archives as archived;
 use super::store::batches as sales;
 use super::store::merchants::{self as store, MerchantRow, Queued};
 use crate::anchor::store::seal;
@@ -30,16 +32,24 @@ pub(super) async fn next(
     Ok((!ids.is_empty()).then_some(ids))
 }
 
-/// Checks some merchants. Sales up to `batch` were checked before, and their refunds are in `refunded`.
+/// What was checked before of some merchants.
+pub(super) struct Sealed {
+    /// The last batch whose sales were checked.
+    pub(super) batch: i64,
+    /// The sums of the refunds in them.
+    pub(super) refunds: HashMap<Uuid, u128>,
+}
+
+/// Checks some merchants, after their sealed sales.
 pub(super) async fn check(
     conn: &mut PgConnection,
+    archives: &Archives,
     sums: &RefundSums,
     ids: &[Uuid],
-    batch: i64,
-    refunded: HashMap<Uuid, u128>,
+    Sealed { batch, refunds }: Sealed,
 ) -> Result<Part, sqlx::Error> {
     let mut part = Part {
-        refunds: refunded.clone(),
+        refunds,
         ..Part::default()
     };
     for merchant in store::rows(conn, ids, batch).await? {
@@ -48,7 +58,7 @@ pub(super) async fn check(
         part.oldest_queued = earliest(part.oldest_queued, merchant.oldest_queued);
         check_heads(&merchant, &mut part.findings);
         check_tail(conn, &merchant, batch, sums, &mut part).await?;
-        check_refunds(conn, merchant.merchant_id, sums, &mut part).await?;
+        check_refunds(conn, archives, merchant.merchant_id, sums, &mut part).await?;
     }
     // the sums are complete, and compared
     part.refunds.clear();
@@ -164,6 +174,7 @@ impl Tail<'_> {
                         let batch = Batch {
                             id,
                             root,
+                            sealed_at_ms: 0,
                             tree: None,
                             marks_hold: true,
                         };
@@ -257,6 +268,7 @@ async fn name_strays(
 /// What is noted as refunded, against the refunds.
 async fn check_refunds(
     conn: &mut PgConnection,
+    archives: &Archives,
     merchant: Uuid,
     sums: &RefundSums,
     part: &mut Part,
@@ -277,15 +289,42 @@ async fn check_refunds(
         }
     }
     // which sale an archived refund is of stands in the archive alone
-    let archived = store::has_archive(conn, merchant).await?;
-    if !archived && part.refunds.get(&merchant).copied().unwrap_or(0) != noted {
-        for sale in store::refund_differences(conn, merchant).await? {
+    let mut files = archives.files();
+    let known = files.is_some() || !store::has_archive(conn, merchant).await?;
+    if known && part.refunds.get(&merchant).copied().unwrap_or(0) != noted {
+        let archived = archived_refunds(conn, files.as_mut(), merchant).await?;
+        for sale in store::refund_differences(conn, merchant, &archived).await? {
             let subject = Subject::Refunds { merchant, sale };
             let what = "refunded_minor is not the sum of its refunds";
             part.findings.add(&subject, Of::Copy, what);
         }
     }
     Ok(())
+}
+
+/// The sales that a merchant's archived refunds are of, and their amounts.
+async fn archived_refunds(
+    conn: &mut PgConnection,
+    files: Option<&mut Files<'_>>,
+    merchant: Uuid,
+) -> Result<Vec<(Uuid, i64)>, sqlx::Error> {
+    let mut refunds = Vec::new();
+    let Some(files) = files else {
+        return Ok(refunds);
+    };
+    let mut after = Uuid::nil();
+    loop {
+        let rows = archived::refunds(conn, merchant, after, TOTALS_A_READ).await?;
+        let Some(last) = rows.last() else {
+            return Ok(refunds);
+        };
+        after = last.sale_id;
+        for row in &rows {
+            let receipt = files.receipt(row).ok();
+            let target = receipt.and_then(|receipt| receipt.sale.refers_to);
+            refunds.extend(target.map(|target| (Uuid::from_bytes(target), row.amount_minor)));
+        }
+    }
 }
 
 impl MerchantRow {

@@ -10,16 +10,21 @@
 //! - [`batches`]: a step over batches; [`batch`]: one of them; [`run`]: a merchant's sales in it;
 //!   [`row`]: one sale
 //! - [`merchants`]: what no batch has yet, queues, heads, refunds
+//! - [`filed`]: archived sales as rows again, by their receipts; [`archives`]: the archives themselves
 //! - [`pointers`]: order ids and idempotency keys
 //! - [`anchors`]: anchors and signed transactions; [`chains`]: roots against the chains
 //! - [`directory`]: the same of exported files, without a database
+//! - [`columns`]: what holds each column, the audit and what it follows
 //! - [`store`]: the SQL of all of it
 
 mod anchors;
+mod archives;
 mod batch;
 mod batches;
 pub mod chains;
+pub mod columns;
 pub mod directory;
+mod filed;
 pub mod finding;
 mod merchants;
 mod pointers;

@@ -3,6 +3,7 @@
 
 use sqlx::PgConnection;
 
+use super::filed::Archives;
 use super::finding::{Part as Of, Subject};
 use super::steps::Part;
 use super::store::pointers::{self as store, OrderKey, RequestKey};
@@ -19,11 +20,22 @@ pub(super) async fn next_orders(
 
 pub(super) async fn check_orders(
     conn: &mut PgConnection,
+    archives: &Archives,
     after: &OrderKey,
     to: &OrderKey,
 ) -> Result<Part, sqlx::Error> {
     let mut part = Part::default();
-    for (merchant, order) in store::orders_wrong(conn, after, to).await? {
+    let mut wrong = store::orders_wrong(&mut *conn, after, to).await?;
+    if let Some(mut files) = archives.files() {
+        for (order, row) in store::orders_archived(conn, after, to).await? {
+            // a receipt that cannot be read is named with its batch
+            let receipt = files.receipt(&row).ok();
+            if receipt.is_some_and(|receipt| receipt.sale.order_id.as_str() != order) {
+                wrong.push((row.merchant_id, order));
+            }
+        }
+    }
+    for (merchant, order) in wrong {
         let subject = Subject::Order { merchant, order };
         let what = "it does not lead to a sale that has it";
         part.findings.add(&subject, Of::Copy, what);

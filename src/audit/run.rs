@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::batch::{Batch, MarkRow};
 use super::finding::{Findings, Part, Subject, short};
 use super::row::{Read, Row};
-use crate::anchor::store::seal;
+use super::store::archives::ArchivedRow;
 
 /// How far a run has been followed.
 pub(super) struct Run<'a> {
@@ -23,27 +23,10 @@ pub(super) struct Run<'a> {
     recorded_at: Option<OffsetDateTime>,
     /// Whether the rows contradict the mark.
     contradicted: bool,
-    /// Runs of numbers whose rows have left for an archive.
-    archived: &'a [seal::Run],
-    /// How many of the run's numbers that are.
-    in_archive: i64,
-}
-
-/// What a run came to.
-pub(super) struct Finished {
-    /// Whether the rows contradict the mark.
-    pub(super) contradicted: bool,
-    /// How many of its sales are archived.
-    pub(super) in_archive: i64,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(
-        mark: &'a MarkRow,
-        batch: &Batch,
-        archived: &'a [seal::Run],
-        findings: &mut Findings,
-    ) -> Self {
+    pub(super) fn new(mark: &'a MarkRow, batch: &Batch, findings: &mut Findings) -> Self {
         let subject = mark.subject(batch.id);
         let expected = mark.expected_first;
         let follows = mark.first_seq == expected;
@@ -73,8 +56,6 @@ impl<'a> Run<'a> {
             head: head.filter(|_| follows),
             recorded_at: None,
             contradicted: !follows,
-            archived,
-            in_archive: 0,
         }
     }
 
@@ -93,13 +74,7 @@ impl<'a> Run<'a> {
             );
             return;
         }
-        if seq < self.next {
-            let what = format!("number {seq} is there already");
-            findings.add(&subject, Part::Double, what);
-        }
-        if seq > self.next {
-            self.pass(seq - 1, findings);
-        }
+        let new = self.reach(seq, &subject, findings);
         let read = row.read(findings);
         let leaf = read
             .as_ref()
@@ -107,17 +82,36 @@ impl<'a> Run<'a> {
         if let Some(read) = &read {
             row.check_derived(read, findings);
         }
-        if seq >= self.next {
+        if new {
             self.head = self
                 .head
                 .zip(leaf)
                 .map(|(head, leaf)| next_head(&head, &leaf));
-            self.next = seq.saturating_add(1);
         }
         let earlier = self.recorded_at.replace(row.sale.recorded_at);
         let in_order = earlier.is_none_or(|earlier| earlier <= row.sale.recorded_at);
         let what = "it was recorded before the sale before";
         findings.check(in_order, &subject, Part::Times, what);
+    }
+
+    /// Takes a sale whose receipt was not read: the batch's leaves stand for it.
+    pub(super) fn pass(&mut self, row: &ArchivedRow, findings: &mut Findings) {
+        self.reach(row.seq, &row.subject(), findings);
+        self.head = None;
+    }
+
+    /// Goes on to the sale of a number. Returns whether it is the first of that number.
+    fn reach(&mut self, seq: i64, subject: &Subject, findings: &mut Findings) -> bool {
+        if seq < self.next {
+            let what = format!("number {seq} is there already");
+            findings.add(subject, Part::Double, what);
+            return false;
+        }
+        if seq > self.next {
+            self.miss(seq - 1, findings);
+        }
+        self.next = seq.saturating_add(1);
+        true
     }
 
     /// Names the mark, once: it is not the one that was sealed, and this shows which it is.
@@ -126,27 +120,6 @@ impl<'a> Run<'a> {
             findings.add(&self.mark.subject(self.batch), Part::Mark, what);
         }
         self.head = None;
-    }
-
-    /// Goes on after the rows up to `last`, which are not there: archived, or missing.
-    fn pass(&mut self, last: i64, findings: &mut Findings) {
-        while self.next <= last {
-            let archived = self
-                .archived
-                .iter()
-                .find(|run| run.merchant_id == self.mark.merchant_id && run.last_seq >= self.next);
-            match archived {
-                Some(run) if run.first_seq <= self.next => {
-                    // the batch's leaves stand for them
-                    let end = run.last_seq.min(last);
-                    self.in_archive += end - self.next + 1;
-                    self.head = None;
-                    self.next = end + 1;
-                }
-                Some(run) if run.first_seq <= last => self.miss(run.first_seq - 1, findings),
-                _ => self.miss(last, findings),
-            }
-        }
     }
 
     fn miss(&mut self, last: i64, findings: &mut Findings) {
@@ -173,8 +146,11 @@ impl<'a> Run<'a> {
     }
 
     /// Compares the running hash with the mark, after the last row.
-    pub(super) fn finish(mut self, findings: &mut Findings) -> Finished {
-        self.pass(self.mark.last_seq, findings);
+    /// Returns whether the rows contradict it.
+    pub(super) fn finish(mut self, findings: &mut Findings) -> bool {
+        if self.next <= self.mark.last_seq {
+            self.miss(self.mark.last_seq, findings);
+        }
         if let Some(head) = self.head
             && head != *self.mark.head
         {
@@ -187,10 +163,7 @@ impl<'a> Run<'a> {
             findings.add(&subject, Part::Mark, what);
             self.contradicted = true;
         }
-        Finished {
-            contradicted: self.contradicted,
-            in_archive: self.in_archive,
-        }
+        self.contradicted
     }
 }
 
@@ -270,7 +243,8 @@ impl Batch {
         );
         let stored_index = row.leaf_index.and_then(|index| usize::try_from(index).ok());
         let what = format!("leaf_index is {:?}, not {index}", row.leaf_index);
-        findings.check(stored_index == Some(index), &subject, Part::Leaf, &what);
+        let same = row.archived || stored_index == Some(index);
+        findings.check(same, &subject, Part::Leaf, &what);
         let mut proof = tree.proof(index);
         proof.push(*manifest_hash);
         let same = row.proof.as_deref() == Some(proof.as_flattened());

@@ -2,6 +2,7 @@
 //! goes on beside it is neither held up nor taken for a fault.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -9,10 +10,12 @@ use sqlx::{Connection, PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::filed::Archives;
 use super::finding::Findings;
 use super::row::RefundSums;
+use super::store::archives::SaleKey;
 use super::store::pointers::{OrderKey, RequestKey};
-use super::{Finding, anchors, batches, merchants, pointers};
+use super::{Finding, anchors, archives, batches, merchants, pointers};
 use crate::clock::Entropy;
 
 /// What is checked one after the other; the steps of a phase may go on at the same time.
@@ -26,15 +29,21 @@ pub enum Phase {
     Orders,
     /// Idempotency keys.
     Keys,
+    /// Archives, their runs of numbers and their files.
+    Archives,
+    /// Archived sales: that they are where they belong.
+    ArchivedSales,
     /// Anchors and their transactions.
     Anchors,
 }
 
-const PHASES: [Phase; 5] = [
+const PHASES: [Phase; 7] = [
     Phase::Batches,
     Phase::Merchants,
     Phase::Orders,
     Phase::Keys,
+    Phase::Archives,
+    Phase::ArchivedSales,
     Phase::Anchors,
 ];
 
@@ -44,6 +53,8 @@ enum Cursor {
     Merchants(Uuid),
     Orders(OrderKey),
     Keys(RequestKey),
+    Archives(i32),
+    ArchivedSales(SaleKey),
     Anchors(i64),
 }
 
@@ -54,6 +65,9 @@ enum Range {
     Merchants(Vec<Uuid>),
     Orders(OrderKey, OrderKey),
     Keys(RequestKey, RequestKey),
+    /// The one after this one.
+    Archive(i32),
+    ArchivedSales(SaleKey, SaleKey),
     /// A page after this one.
     Anchors(i64),
 }
@@ -63,16 +77,20 @@ enum Range {
 pub struct Counts {
     /// Batches.
     pub batches: u64,
-    /// Sales, sealed and not.
+    /// Sales, sealed and not, in the table and archived.
     pub sales: u64,
     /// Of them, those that no batch has yet.
     pub unsealed: u64,
-    /// Sealed ones whose rows have left for an archive: their leaves stand for them.
+    /// Of them, those whose rows have left for an archive.
     pub archived: u64,
     /// Batches that were declared lost: a registry has them, and no row of theirs is here.
     pub lost_batches: u64,
     /// Runs of numbers that were declared lost.
     pub gaps: u64,
+    /// Of these, those whose receipts were not read: the leaves of their batches stand for them.
+    pub unread: u64,
+    /// Archives.
+    pub archives: u64,
     /// Merchants.
     pub merchants: u64,
     /// Anchors.
@@ -96,6 +114,7 @@ pub(super) struct Part {
 /// One audit of a database.
 pub struct Audit<'a> {
     pub(super) sums: RefundSums,
+    archives: Archives,
     progress: &'a (dyn Progress + Sync),
     state: Mutex<State>,
 }
@@ -131,9 +150,17 @@ impl<'a> Audit<'a> {
     pub fn new(entropy: &Entropy, progress: &'a (dyn Progress + Sync)) -> Self {
         Self {
             sums: RefundSums::new(entropy.bytes()),
+            archives: Archives::default(),
             progress,
             state: Mutex::default(),
         }
+    }
+
+    /// The same, which also reads the files of archives in this directory.
+    #[must_use]
+    pub fn with_archives(mut self, directory: Option<PathBuf>) -> Self {
+        self.archives = Archives(directory);
+        self
     }
 
     /// Checks a whole database with `workers` connections at a time. It only reads.
@@ -198,19 +225,31 @@ impl<'a> Audit<'a> {
             Phase::Merchants => Cursor::Merchants(Uuid::nil()),
             Phase::Orders => Cursor::Orders((Uuid::nil(), String::new())),
             Phase::Keys => Cursor::Keys((Uuid::nil(), i16::MIN, String::new())),
+            Phase::Archives => Cursor::Archives(archives::BEFORE_FIRST),
+            Phase::ArchivedSales => Cursor::ArchivedSales((Uuid::nil(), Uuid::nil())),
             Phase::Anchors => Cursor::Anchors(anchors::BEFORE_FIRST),
         }
     }
 
     async fn check(&self, conn: &mut PgConnection, range: &Range) -> Result<Part, sqlx::Error> {
         match range {
-            Range::Batches(after, last) => batches::check(conn, &self.sums, *after, *last).await,
+            Range::Batches(after, last) => {
+                batches::check(conn, &self.archives, &self.sums, *after, *last).await
+            }
             Range::Merchants(ids) => {
                 let (batch, sums) = self.sealed(ids);
-                merchants::check(conn, &self.sums, ids, batch, sums).await
+                let sealed = merchants::Sealed {
+                    batch,
+                    refunds: sums,
+                };
+                merchants::check(conn, &self.archives, &self.sums, ids, sealed).await
             }
-            Range::Orders(after, to) => pointers::check_orders(conn, after, to).await,
+            Range::Orders(after, to) => {
+                pointers::check_orders(conn, &self.archives, after, to).await
+            }
             Range::Keys(after, to) => pointers::check_keys(conn, after, to).await,
+            Range::Archive(after) => archives::check(conn, &self.archives, *after).await,
+            Range::ArchivedSales(after, to) => archives::check_sales(conn, *after, *to).await,
             Range::Anchors(after) => anchors::check(conn, *after).await,
         }
     }
@@ -231,6 +270,8 @@ impl<'a> Audit<'a> {
         sum.archived += new.archived;
         sum.lost_batches += new.lost_batches;
         sum.gaps += new.gaps;
+        sum.unread += new.unread;
+        sum.archives += new.archives;
         sum.merchants += new.merchants;
         sum.anchors += new.anchors;
         for (merchant, term) in part.refunds {
@@ -282,6 +323,12 @@ impl Cursor {
             Self::Keys(after) => pointers::next_keys(conn, after)
                 .await?
                 .map(|to| Range::Keys(std::mem::replace(after, to.clone()), to)),
+            Self::Archives(after) => archives::next(conn, *after)
+                .await?
+                .map(|last| Range::Archive(std::mem::replace(after, last))),
+            Self::ArchivedSales(after) => archives::next_sales(conn, *after)
+                .await?
+                .map(|to| Range::ArchivedSales(std::mem::replace(after, to), to)),
             Self::Anchors(after) => anchors::next(conn, *after)
                 .await?
                 .map(|last| Range::Anchors(std::mem::replace(after, last))),

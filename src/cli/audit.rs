@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::audit::{Asked, Audit, Counts, Finding, Outcome, Phase, Progress};
 use crate::chain::Chain;
 use crate::clock::{Entropy, rfc3339_ms};
-use crate::config::DatabaseArgs;
+use crate::config::{ArchiveArgs, DatabaseArgs};
 use crate::database::{self, DatabaseRole};
 
 /// Ranges that are checked at a time: each takes a core of Postgres' and one of ours.
@@ -39,13 +39,15 @@ pub(super) struct AuditArgs {
     #[arg(long, requires = "dir")]
     registry: Option<Caip10>,
     #[command(flatten)]
+    archives: ArchiveArgs,
+    #[command(flatten)]
     database: Option<DatabaseArgs>,
 }
 
 pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     let report = Report::new(args.json);
     let entropy = Entropy::system();
-    let audit = Audit::new(&entropy, &report);
+    let audit = Audit::new(&entropy, &report).with_archives(args.archives.archive_dir.clone());
     let mut not_checked = Vec::new();
     let asked = match everything(&args, &audit).await {
         Ok(asked) => asked,
@@ -55,6 +57,12 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         }
     };
     report.bar.finish_and_clear();
+    let unread = audit.outcome().counts.unread;
+    if unread > 0 && args.archives.archive_dir.is_none() {
+        not_checked.push(format!(
+            "the receipts of {unread} archived sales were not read (--archive-dir)"
+        ));
+    }
     match &asked {
         Some(asked) => not_checked.extend(
             asked
@@ -169,30 +177,8 @@ impl Report {
             writeln!(out, "{object}")?;
             return Ok(ExitCode::from(code));
         }
-        let Counts {
-            batches,
-            sales,
-            unsealed,
-            archived,
-            lost_batches,
-            gaps,
-            merchants,
-            anchors,
-            findings,
-        } = outcome.counts;
-        let since = oldest.map_or_else(String::new, |at| format!(", the oldest since {at}"));
-        writeln!(
-            out,
-            "{sales} sales of {merchants} merchants; {unsealed} wait for a batch{since}"
-        )?;
-        if archived > 0 {
-            writeln!(
-                out,
-                "{archived} more are archived: the leaves of their batches stand for them"
-            )?;
-        }
-        writeln!(out, "{batches} batches, {anchors} anchors")?;
-        write!(out, "{}", declared_lost(lost_batches, gaps))?;
+        let findings = outcome.counts.findings;
+        write!(out, "{}", counted(&outcome.counts, oldest))?;
         if let Some(Asked {
             finalized, waiting, ..
         }) = asked
@@ -216,6 +202,34 @@ impl Report {
         }
         Ok(ExitCode::from(code))
     }
+}
+
+/// What there is, as people read it.
+fn counted(counts: &Counts, oldest_queued: Option<String>) -> String {
+    let Counts {
+        batches,
+        sales,
+        unsealed,
+        archived,
+        lost_batches,
+        gaps,
+        unread,
+        archives,
+        merchants,
+        anchors,
+        ..
+    } = *counts;
+    let since = oldest_queued.map_or_else(String::new, |at| format!(", the oldest since {at}"));
+    let mut text =
+        format!("{sales} sales of {merchants} merchants; {unsealed} wait for a batch{since}\n");
+    if archived > 0 {
+        text += &format!(
+            "{archived} of them are in {archives} archives, {unread} of these were not read: the leaves of \
+             their batches stand for them\n"
+        );
+    }
+    text += &format!("{batches} batches, {anchors} anchors\n");
+    text + &declared_lost(lost_batches, gaps)
 }
 
 /// What a recovery has declared, and the audit accepts.
@@ -243,6 +257,7 @@ impl Progress for Report {
             Phase::Merchants => "merchants",
             Phase::Orders => "order ids",
             Phase::Keys => "idempotency keys",
+            Phase::Archives | Phase::ArchivedSales => "archives",
             Phase::Anchors => "anchors",
         };
         self.bar.set_message(format!(

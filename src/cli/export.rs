@@ -56,8 +56,9 @@ pub(super) struct ExportArgs {
 
 pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let mut db = database::connect(&args.database.database_url).await?;
+    let archive = Archive::new(args.archives.archive_dir);
     if let Some(directory) = &args.all {
-        let batches = all::export(&mut db, directory).await?;
+        let batches = all::export(&mut db, &archive, directory).await?;
         eprintln!("{batches} batches are in {}", directory.display());
         return Ok(ExitCode::SUCCESS);
     }
@@ -65,7 +66,6 @@ pub(super) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     match (args.batch, args.merchant) {
         (Some(batch), _) => export_batch(&mut db, batch, &mut out.writer).await?,
         (None, Some(merchant)) => {
-            let archive = Archive::new(args.archives.archive_dir);
             export_merchant(&mut db, &archive, merchant, &mut out.writer).await?;
         }
         (None, None) => bail!("--batch, --merchant or --all is needed"),
@@ -155,7 +155,7 @@ async fn export_merchant(
         .with_context(|| format!("there is no merchant {merchant}"))?;
     let mut after = 0;
     loop {
-        let rows = rows_after(db, merchant, after).await?;
+        let rows = rows_after(db, merchant, after, ROWS).await?;
         let Some((last, _)) = rows.last() else {
             return Ok(());
         };
@@ -180,13 +180,14 @@ async fn rows_after(
     db: &mut PgConnection,
     merchant: MerchantId,
     seq: i64,
+    limit: i64,
 ) -> Result<Vec<(i64, SaleId)>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"select seq as "seq!", sale_id as "sale_id!" from recorded_sale
            where merchant_id = $1 and seq > $2 order by seq limit $3"#,
         merchant.0,
         seq,
-        ROWS,
+        limit,
     )
     .fetch_all(db)
     .await?;

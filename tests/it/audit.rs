@@ -1,9 +1,13 @@
 //! The audit: a sound database is clean, whatever goes on beside; a changed byte is named.
 
+mod archives;
+mod columns;
 mod damage;
+mod damaged;
 mod program;
 mod tamper;
 
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +16,7 @@ use counterfoil::audit::{Audit, Counts, Finding, Outcome, Part, Phase, Progress,
 use counterfoil::clock::Entropy;
 use counterfoil::database::DatabaseRole;
 use counterfoil::ids::MerchantId;
+use counterfoil::retention::archive;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -34,10 +39,10 @@ impl Progress for Kept {
     fn reached(&self, _: Phase, _: &Counts) {}
 }
 
-/// Audits what a connection sees.
-async fn audit_within(conn: &mut PgConnection) -> (Outcome, Vec<Finding>) {
+/// Audits what a connection sees, and the archives in a directory.
+async fn audit_within(conn: &mut PgConnection, directory: &Path) -> (Outcome, Vec<Finding>) {
     let kept = Kept::default();
-    let audit = Audit::new(&Entropy::system(), &kept);
+    let audit = Audit::new(&Entropy::system(), &kept).with_archives(Some(directory.to_owned()));
     let outcome = audit.within(conn).await.expect("the database");
     (outcome, kept.take())
 }
@@ -107,6 +112,61 @@ async fn shop() -> Anchored {
     }
     mixed(db, merchants[1], 5).await;
     it
+}
+
+/// The same shop, whose first two batches are archived, and the directory of the archive. A sale that is
+/// in the table refunds one that is not.
+async fn archived_shop() -> (Anchored, PathBuf) {
+    let it = shop().await;
+    let directory = it.db.db.archive_directory();
+    std::fs::create_dir_all(&directory).expect("a directory");
+    // the month ends before the third batch
+    let cut: uuid::Uuid = sqlx::query_scalar(
+        "select sale_id from sale where batch_id > 2 or batch_id is null order by sale_id limit 1",
+    )
+    .fetch_one(&it.db.owner)
+    .await
+    .expect("a sale");
+    let split = format!(
+        "do $$ declare v_end uuid := (select to_id from sale_partition where name = 'sale_first'); begin
+             create table apart (like sale);
+             with moved as (delete from sale_first where sale_id >= '{cut}' returning *)
+                 insert into apart select * from moved;
+             alter table sale detach partition sale_first;
+             alter table sale attach partition sale_first for values from (minvalue) to ('{cut}');
+             execute format('create table sale_rest partition of sale for values from (%L) to (%L)', '{cut}', v_end);
+             insert into sale select * from apart;
+             drop table apart;
+         end $$"
+    );
+    let mut owner = it.db.owner.acquire().await.expect("the database");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(split))
+        .execute(&mut *owner)
+        .await
+        .expect("the partitions");
+    archive::reserve(&mut owner).await.expect("the archives");
+    let month = archive::Month {
+        name: "sale_first".to_owned(),
+        from_id: None,
+        to_id: cut,
+    };
+    let archived = archive::archive(&mut owner, &month, &directory)
+        .await
+        .expect("an archive");
+    assert_eq!(archived.sales, 8 * (3 + 1));
+    drop(owner.detach());
+    let merchant = MerchantId(
+        sqlx::query_scalar("select merchant_id from sale_archive_run order by merchant_id limit 1")
+            .fetch_one(&it.db.owner)
+            .await
+            .expect("a merchant"),
+    );
+    it.db
+        .record_requests(merchant, vec![refund("X-1", "G-1")])
+        .await;
+    assert!(matches!(it.seal().await, seal::Outcome::Sealed { .. }));
+    it.db.record(merchant, 2).await;
+    (it, directory)
 }
 
 #[tokio::test]

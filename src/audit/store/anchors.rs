@@ -21,6 +21,8 @@ pub(in crate::audit) struct AnchorRow {
     pub(in crate::audit) follows: bool,
     /// The first batch of the registry; none where there is no such registry.
     pub(in crate::audit) registry_first: Option<i64>,
+    /// Its last batch, if it is closed.
+    pub(in crate::audit) registry_last: Option<i64>,
 }
 
 /// The anchors after `after`, a page of them.
@@ -39,7 +41,7 @@ pub(in crate::audit) async fn page(
                                and p.last_batch = a.first_batch - 1)
                    or exists (select from registry g where g.chain_id = a.chain_id
                                and g.first_batch = a.first_batch)) as "follows!",
-                  r.first_batch as "registry_first?"
+                  r.first_batch as "registry_first?", r.last_batch as "registry_last?"
            from anchor a
            left join registry r on r.chain_id = a.chain_id and r.address = a.registry
            where a.anchor_id > $1 order by a.anchor_id limit $2"#,
@@ -85,6 +87,17 @@ pub(in crate::audit) async fn attempts(
     )
     .fetch_all(conn)
     .await
+}
+
+/// Signed transactions of an anchor that is not there.
+pub(in crate::audit) async fn orphans(conn: &mut PgConnection) -> Result<Vec<(i64, i32)>> {
+    let rows = sqlx::query!(
+        "select t.anchor_id, t.attempt from anchor_attempt t
+         where not exists (select from anchor a where a.anchor_id = t.anchor_id)
+         order by t.anchor_id, t.attempt limit 1000"
+    );
+    let rows = rows.fetch_all(conn).await?.into_iter();
+    Ok(rows.map(|row| (row.anchor_id, row.attempt)).collect())
 }
 
 /// Root and time of sealing of a range of batches, both ends included, in its order.
@@ -141,6 +154,8 @@ pub(in crate::audit) struct ChainRow {
     pub(in crate::audit) last_batch: Option<i64>,
     /// The first batch of the first anchor whose range is free again.
     pub(in crate::audit) first_free: Option<i64>,
+    /// Whether a registry of the chain begins with the next batch.
+    pub(in crate::audit) begins: bool,
     /// Of the head's account.
     pub(in crate::audit) last_nonce: Option<i64>,
 }
@@ -156,6 +171,8 @@ pub(in crate::audit) async fn chains(conn: &mut PgConnection) -> Result<Vec<Chai
                    where a.chain_id = h.chain_id and a.state = 'reverted' and not exists (
                        select from anchor l where l.chain_id = a.chain_id and l.state <> 'reverted'
                        and int8range(l.first_batch, l.last_batch, '[]') @> a.first_batch)) as first_free,
+                  exists (select from registry r where r.chain_id = h.chain_id
+                          and r.first_batch = h.next_batch) as "begins!",
                   (select max(a.nonce) from anchor a
                    where a.chain_id = h.chain_id and a.account = h.account) as last_nonce
            from chain_head h order by h.chain_id"#

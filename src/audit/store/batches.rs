@@ -142,6 +142,7 @@ pub(in crate::audit) async fn sales(conn: &mut PgConnection, runs: &[Run]) -> Re
                 details_hash: row.details_hash,
                 salt: row.salt,
             },
+            archived: false,
             sold_at: row.sold_at,
             fingerprint: row.fingerprint,
             leaf: row.leaf,
@@ -188,18 +189,6 @@ pub(in crate::audit) async fn heads(conn: &mut PgConnection) -> Result<Option<He
         last_root: row.last_root,
         last_sealed_at: row.last_sealed_at,
     }))
-}
-
-/// The runs of numbers that have left the database for an archive, of the sales of a batch.
-pub(in crate::audit) async fn archived(conn: &mut PgConnection, batch: i64) -> Result<Vec<Run>> {
-    sqlx::query_as!(
-        Run,
-        "select merchant_id, first_seq, last_seq from sale_archive_run
-         where first_batch <= $1 and last_batch >= $1 order by merchant_id, first_seq",
-        batch
-    )
-    .fetch_all(conn)
-    .await
 }
 
 /// The batches after `after` and before `before` that were declared lost, ascending.

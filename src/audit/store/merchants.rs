@@ -186,20 +186,27 @@ pub(in crate::audit) async fn refund_totals(
 }
 
 /// The sales of a merchant whose refunds add up to another sum than is noted: only for saying which they
-/// are, as it reads all of the merchant's sales.
+/// are, as it reads all of the merchant's sales. `archived` are refunds that are not in the table.
 pub(in crate::audit) async fn refund_differences(
     conn: &mut PgConnection,
     merchant: Uuid,
+    archived: &[(Uuid, i64)],
 ) -> Result<Vec<Uuid>> {
+    let (sales, minors): (Vec<Uuid>, Vec<i64>) = archived.iter().copied().unzip();
     sqlx::query_scalar!(
         r#"select coalesce(f.sale_id, r.refers_to) as "sale_id!"
-           from (select refers_to, sum(amount_minor) as minor from sale
-                 where merchant_id = $1 and kind = 2 and refers_to is not null group by refers_to) r
+           from (select refers_to, sum(amount_minor) as minor
+                 from (select s.refers_to, s.amount_minor from sale s
+                       where s.merchant_id = $1 and s.kind = 2 and s.refers_to is not null
+                       union all select * from unnest($2::uuid[], $3::bigint[])) every
+                 group by refers_to) r
            full join (select sale_id, refunded_minor from refund_total where merchant_id = $1) f
                on f.sale_id = r.refers_to
            where r.minor is distinct from f.refunded_minor
            order by 1 limit 1000"#,
-        merchant
+        merchant,
+        &sales,
+        &minors
     )
     .fetch_all(conn)
     .await

@@ -5,9 +5,11 @@
 //! - [`batches`]: batches, their marks and their sales
 //! - [`merchants`]: heads, tails and queues of merchants, sums of refunds
 //! - [`pointers`]: what leads to sales: order ids and idempotency keys
+//! - [`archives`]: archives, their runs of numbers and their sales
 //! - [`anchors`]: anchors, their transactions, registries and heads of chains
 
 pub(super) mod anchors;
+pub(super) mod archives;
 pub(super) mod batches;
 pub(super) mod merchants;
 pub(super) mod pointers;

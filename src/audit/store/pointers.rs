@@ -4,6 +4,8 @@
 use sqlx::{PgConnection, Result};
 use uuid::Uuid;
 
+use super::archives::ArchivedRow;
+
 /// A row of `sale_order` by its key.
 pub(in crate::audit) type OrderKey = (Uuid, String);
 /// A row of `idempotency_key` by its key.
@@ -53,6 +55,47 @@ pub(in crate::audit) async fn orders_wrong(
     Ok(rows.map(|row| (row.merchant_id, row.order_id)).collect())
 }
 
+/// The order ids of a range that lead to archived sales, which stand in the archives alone.
+pub(in crate::audit) async fn orders_archived(
+    conn: &mut PgConnection,
+    after: &OrderKey,
+    to: &OrderKey,
+) -> Result<Vec<(String, ArchivedRow)>> {
+    let rows = sqlx::query!(
+        r#"select o.order_id as "order_id!", s.merchant_id, s.sale_id, s.seq, s.kind, s.currency,
+                  s.amount_minor, s.fingerprint, s.batch_id, s.position, s.length, a.file as "file?"
+           from (select * from sale_order
+                 where (merchant_id, order_id) > ($1, $2) and (merchant_id, order_id) <= ($3, $4)
+                 order by merchant_id, order_id offset 0) o
+           join archived_sale s on s.merchant_id = o.merchant_id and s.sale_id = o.sale_id
+           left join sale_archive a on a.archive_id = s.archive_id
+           order by a.file, s.position"#,
+        after.0,
+        after.1,
+        to.0,
+        to.1
+    );
+    let rows = rows.fetch_all(conn).await?.into_iter();
+    Ok(rows
+        .map(|row| {
+            let archived = ArchivedRow {
+                merchant_id: row.merchant_id,
+                sale_id: row.sale_id,
+                seq: row.seq,
+                kind: row.kind,
+                currency: row.currency,
+                amount_minor: row.amount_minor,
+                fingerprint: row.fingerprint,
+                batch_id: row.batch_id,
+                position: row.position,
+                length: row.length,
+                file: row.file,
+            };
+            (row.order_id, archived)
+        })
+        .collect())
+}
+
 /// The last of the next `rows` idempotency keys after a key; none at the end.
 pub(in crate::audit) async fn key_range_end(
     conn: &mut PgConnection,
@@ -89,7 +132,8 @@ pub(in crate::audit) async fn keys_wrong(
          left join lateral (select r.fingerprint from recorded_sale r
                             where r.merchant_id = k.merchant_id and r.sale_id = k.sale_id limit 1) s
              on true
-         where k.sale_id is not null and s.fingerprint is distinct from k.fingerprint"#,
+         where (k.sale_id is not null and s.fingerprint is distinct from k.fingerprint)
+            or num_nonnulls(k.sale_id, k.refusal) <> 1"#,
         after.0,
         after.1,
         after.2,

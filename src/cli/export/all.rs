@@ -11,17 +11,22 @@ use counterfoil_proofs::timestamp::Timestamp;
 use counterfoil_proofs::{Hash, verify};
 use sqlx::PgConnection;
 
-use super::checked_batch;
+use super::{checked_batch, rows_after};
 use crate::anchor::store::batches;
 use crate::audit::directory::{batch_file, sales_file};
 use crate::ids::MerchantId;
-use crate::sales::stored::StoredSale;
+use crate::sales::archive::Archive;
+use crate::sales::filed::Wanted;
 
 /// Rows that are read at once.
 const ROWS: i64 = 500;
 
 /// Writes all batches, and their sales as receipts. A batch whose files are there is left as it is.
-pub(super) async fn export(db: &mut PgConnection, directory: &Path) -> anyhow::Result<u64> {
+pub(super) async fn export(
+    db: &mut PgConnection,
+    archive: &Archive,
+    directory: &Path,
+) -> anyhow::Result<u64> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("{} cannot be made", directory.display()))?;
     let newest = batches::newest(db).await?.unwrap_or(0);
@@ -34,7 +39,7 @@ pub(super) async fn export(db: &mut PgConnection, directory: &Path) -> anyhow::R
         }
         let (file, root) = checked_batch(db, batch).await?;
         write(&sales_file(directory, id), async |out| {
-            export_sales(db, &file, root, out).await
+            export_sales(db, archive, &file, root, out).await
         })
         .await?;
         write(&path, async |out| Ok(writeln!(out, "{}", file.to_json())?)).await?;
@@ -57,6 +62,7 @@ async fn write(
 
 async fn export_sales(
     db: &mut PgConnection,
+    archive: &Archive,
     file: &BatchFile,
     root: Hash,
     out: &mut impl Write,
@@ -68,18 +74,27 @@ async fn export_sales(
     };
     for mark in &file.marks {
         let merchant = MerchantId(uuid::Uuid::from_bytes(mark.merchant));
+        let last = mark.last_seq.cast_signed();
         let mut after = mark.first_seq.cast_signed() - 1;
-        while after < mark.last_seq.cast_signed() {
-            let rows = rows_after(db, merchant, after, mark.last_seq.cast_signed()).await?;
-            let Some((last, _)) = rows.last() else { break };
-            after = last.seq;
-            for (row, proof) in rows {
-                let what = || format!("sale {} of {merchant} is damaged; run audit", row.seq);
+        while after < last {
+            let mut rows = rows_after(db, merchant, after, ROWS).await?;
+            rows.retain(|(seq, _)| *seq <= last);
+            let Some((end, _)) = rows.last() else { break };
+            after = *end;
+            let wanted: Vec<_> = rows
+                .iter()
+                .map(|(_, id)| (merchant, Wanted::Sale(*id)))
+                .collect();
+            let found = archive.find(&mut *db, &wanted).await?;
+            for ((seq, _), filed) in rows.iter().zip(found) {
+                let what = || format!("sale {seq} of {merchant} is damaged; run audit");
+                let filed = filed?.with_context(what)?;
+                let proof = filed.seal.map(|seal| seal.proof).unwrap_or_default();
                 let receipt = Receipt {
                     version: Version::V1,
-                    sale: row.to_sale().with_context(what)?,
-                    details: Some(String::from_utf8(row.details.clone()).with_context(what)?),
-                    proof: verify::siblings(&proof.unwrap_or_default()).with_context(what)?,
+                    sale: filed.sale.to_sale().with_context(what)?,
+                    details: Some(String::from_utf8(filed.sale.details).with_context(what)?),
+                    proof: verify::siblings(&proof).with_context(what)?,
                     batch: Some(batch),
                     // hints, which change until they are final, and are not needed here
                     anchors: Vec::new(),
@@ -89,42 +104,4 @@ async fn export_sales(
         }
     }
     Ok(())
-}
-
-async fn rows_after(
-    db: &mut PgConnection,
-    merchant: MerchantId,
-    after: i64,
-    last: i64,
-) -> Result<Vec<(StoredSale, Option<Vec<u8>>)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        "select merchant_id, sale_id, seq, order_id, kind, refers_to, customer, currency, amount_minor,
-                recorded_at, details, details_hash, salt, proof
-         from sale where merchant_id = $1 and seq > $2 and seq <= $3 order by seq limit $4",
-        merchant.0,
-        after,
-        last,
-        ROWS,
-    );
-    let rows = rows.fetch_all(db).await?.into_iter();
-    Ok(rows
-        .map(|row| {
-            let sale = StoredSale {
-                merchant_id: row.merchant_id,
-                sale_id: row.sale_id,
-                seq: row.seq,
-                order_id: row.order_id,
-                kind: row.kind,
-                refers_to: row.refers_to,
-                customer: row.customer,
-                currency: row.currency,
-                amount_minor: row.amount_minor,
-                recorded_at: row.recorded_at,
-                details: row.details,
-                details_hash: row.details_hash,
-                salt: row.salt,
-            };
-            (sale, row.proof)
-        })
-        .collect())
 }
