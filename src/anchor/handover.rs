@@ -279,6 +279,10 @@ impl Successor<'_> {
         if self.before(&mut tx).await? > 0 {
             return Err(HandoverError::Moved(chain_id));
         }
+        // a block that one of them was seen in does not last: the registry never has its batches
+        for anchor in anchors::open(&mut tx, chain_id).await? {
+            anchors::unmined(&mut tx, anchor.anchor_id).await?;
+        }
         let freed = handover::free_signed(&mut tx, chain_id, first).await?;
         let same = head.is_some_and(|head| head.account == self.publisher);
         if same && freed > 0 {

@@ -34,8 +34,10 @@ pub(super) async fn decide(
         return free(pool, publisher.chain_id, anchor, why).await;
     }
     if same(&ours, &theirs) {
-        let mut conn = pool.acquire().await?;
-        let done = anchors::finalized_by_others(&mut conn, anchor.anchor_id, clock.now()).await?;
+        let mut tx = pool.begin().await?;
+        anchors::unmined(&mut tx, anchor.anchor_id).await?;
+        let done = anchors::finalized_by_others(&mut tx, anchor.anchor_id, clock.now()).await?;
+        tx.commit().await?;
         tracing::warn!(
             first,
             last,
@@ -74,6 +76,8 @@ async fn free(
 ) -> Result<Change, WatchError> {
     let mut tx = pool.begin().await?;
     chains::lock_head(&mut tx, chain_id).await?;
+    // where it had succeeded once is a block that was reorganised away
+    anchors::unmined(&mut tx, anchor.anchor_id).await?;
     if !anchors::reverted(&mut tx, anchor.anchor_id).await? {
         return Ok(Change::None);
     }

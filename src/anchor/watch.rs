@@ -271,9 +271,6 @@ impl Watcher<'_> {
             }
             let mut tx = self.pool.begin().await?;
             let moved = anchors::unmined(&mut tx, anchor.anchor_id).await?;
-            if moved {
-                anchors::clear_block(&mut tx, anchor.anchor_id).await?;
-            }
             tx.commit().await?;
             if moved {
                 let chain = self.publisher.chain_id.to_string();

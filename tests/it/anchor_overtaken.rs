@@ -205,3 +205,28 @@ async fn a_reservation_behind_a_free_range_is_taken_back() {
     assert_eq!(it.db.count(head).await, 11);
     finish(&it, &["reverted", "finalized"], 2).await;
 }
+
+/// The dead end: in a block that was reorganised away it had succeeded, and in the one that stays it reverts.
+#[tokio::test]
+async fn a_mined_anchor_that_reverts_in_another_block_is_given_out_again() {
+    let it = Anchored::start().await;
+    it.seal_batches(1).await;
+    it.publish_and_mine().await;
+    let raw: Vec<u8> = sqlx::query_scalar("select raw from anchor_attempt")
+        .fetch_one(&it.db.owner)
+        .await
+        .expect("the database");
+    it.local.call("anvil_reorg", json!([1, []])).await;
+    set_publisher(&it, [7; 20]).await;
+    it.local.mine(1).await;
+    // some pool had it still, and it is never seen to be in no block
+    it.publisher.chain.send_raw(&raw).await.expect("the chain");
+    it.local.mine(1).await;
+    assert_eq!(it.watch().await, watch::Outcome::default());
+    it.local.mine(2).await;
+    assert_eq!(it.watch().await, OVERTAKEN);
+    assert_eq!(it.states().await, ["reverted"]);
+    set_publisher(&it, it.publisher.signer.account()).await;
+    it.local.mine(1).await;
+    finish(&it, &["reverted", "finalized"], 2).await;
+}

@@ -27,6 +27,16 @@ async fn burnt() -> Anchored {
     it.local.call("eth_sendTransaction", json!([tx])).await;
     it.local.mine(4).await;
     assert!(it.watch().await.halted);
+    // it was seen in a block that was reorganised away
+    let (mined, block) = (
+        "update anchor set state = 'mined', mined_at = reserved_at where first_batch = 2",
+        "update anchor_attempt t set block_number = o.block_number, block_hash = o.block_hash,
+                block_time = o.block_time, gas_used = 1, gas_price = 1
+         from anchor_attempt o join anchor a using (anchor_id)
+         where a.first_batch = 1 and t.anchor_id <> o.anchor_id",
+    );
+    assert_eq!(it.db.execute(mined).await, 1);
+    assert_eq!(it.db.execute(block).await, 1);
     it
 }
 

@@ -199,19 +199,6 @@ pub async fn set_block(
     Ok(())
 }
 
-/// Forgets the block that an anchor was in.
-pub async fn clear_block(conn: &mut PgConnection, anchor_id: i64) -> Result<()> {
-    sqlx::query!(
-        "update anchor_attempt
-         set block_number = null, block_hash = null, block_time = null, gas_used = null, gas_price = null
-         where anchor_id = $1 and block_hash is not null",
-        anchor_id
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
 /// submitted → mined; false where it was not submitted.
 pub async fn mined(conn: &mut PgConnection, anchor_id: i64, now: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
@@ -222,13 +209,24 @@ pub async fn mined(conn: &mut PgConnection, anchor_id: i64, now: OffsetDateTime)
     Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
-/// mined → submitted, when a reorganisation has taken its block away; false where it was not mined.
+/// mined → submitted, where the block that it was in is gone; false where it was not mined.
 pub async fn unmined(conn: &mut PgConnection, anchor_id: i64) -> Result<bool> {
     let done = sqlx::query!(
         "update anchor set state = 'submitted', mined_at = null where anchor_id = $1 and state = 'mined'",
         anchor_id
     );
-    Ok(done.execute(conn).await?.rows_affected() == 1)
+    if done.execute(&mut *conn).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query!(
+        "update anchor_attempt
+         set block_number = null, block_hash = null, block_time = null, gas_used = null, gas_price = null
+         where anchor_id = $1 and block_hash is not null",
+        anchor_id
+    )
+    .execute(conn)
+    .await?;
+    Ok(true)
 }
 
 /// mined → finalized; false where it was not mined.

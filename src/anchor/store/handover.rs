@@ -66,7 +66,7 @@ pub async fn hand_over(
 pub async fn free_signed(conn: &mut PgConnection, chain_id: i64, from: i64) -> Result<u64> {
     let done = sqlx::query!(
         "update anchor set state = 'reverted'
-         where chain_id = $1 and first_batch >= $2 and state in ('submitted', 'mined')",
+         where chain_id = $1 and first_batch >= $2 and state = 'submitted'",
         chain_id,
         from
     );
