@@ -103,6 +103,8 @@ pub const PAGE_MAX: i64 = 100;
 pub const BATCH_LEAVES: usize = 131_072;
 /// Batches one anchor transaction may carry; the registry refuses more.
 pub const ANCHOR_BATCHES: i64 = 256;
+/// Gas that a transaction of ours may have: no more goes into a block of Ethereum (EIP-7825).
+pub const TRANSACTION_GAS: u64 = 1 << 24;
 /// How long a worker's lease holds without being renewed: after a crash another goes on then.
 pub const LEASE_TIME: Duration = Duration::from_secs(15);
 /// Months after this one that have a partition of `sale`.

@@ -76,6 +76,15 @@ pub enum PublishError {
     /// A head was not where it was read.
     #[error("a row changed while an anchor was reserved")]
     Changed(#[from] RowCount),
+    /// An RPC asks for more gas than a transaction may have: signed for, it would never be mined.
+    #[error(
+        "the RPC estimates {estimate} gas, and a transaction may have {}",
+        limits::TRANSACTION_GAS
+    )]
+    Gas {
+        /// What it says.
+        estimate: u64,
+    },
     /// The key cannot sign.
     #[error("the transaction cannot be signed")]
     Key(#[source] KeyError),

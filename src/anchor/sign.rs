@@ -4,13 +4,14 @@
 use counterfoil_proofs::hex;
 use sqlx::PgPool;
 
+use super::budget;
 use super::publish::{Outcome, PublishError, with_margin};
 use super::roots::checked_roots;
 use super::startup::Publisher;
 use super::store::anchors::{self, Anchor};
 use crate::chain::{At, Chain, ChainError, Fees, Transaction, anchor_call};
 use crate::clock::Clock;
-use crate::telemetry;
+use crate::{limits, telemetry};
 
 /// Signs a reserved anchor, outside any transaction, and commits the bytes.
 pub(super) async fn sign(
@@ -37,15 +38,17 @@ pub(super) async fn sign(
         }
     };
     let input = anchor_call(anchor.first_batch.cast_unsigned(), &roots);
-    let gas = chain
-        .estimate_gas(anchor.account, Some(anchor.registry), &input)
-        .await?;
+    let gas_limit = gas_limit(chain, anchor, &input).await?;
+    // some chains ask for more gas than the call itself takes, which was looked at before it was reserved
+    if !budget::allows(pool, publisher, None, gas_limit, &fees, clock).await? {
+        return Ok(Outcome::OverBudget);
+    }
     let transaction = Transaction {
         chain_id: chain_id.cast_unsigned(),
         nonce: anchor.nonce.cast_unsigned(),
         to: Some(anchor.registry),
         input,
-        gas_limit: with_margin(gas),
+        gas_limit,
         fees,
     };
     let signed = signer.sign(&transaction).await.map_err(PublishError::Key)?;
@@ -76,6 +79,17 @@ pub(super) async fn sign(
         last_batch,
         tx: signed.hash,
     })
+}
+
+/// Gas for the call of an anchor; an error where no block would take so much.
+async fn gas_limit(chain: &Chain, anchor: &Anchor, input: &[u8]) -> Result<u64, PublishError> {
+    let to = Some(anchor.registry);
+    let estimate = chain.estimate_gas(anchor.account, to, input).await?;
+    let gas_limit = with_margin(estimate);
+    if gas_limit > limits::TRANSACTION_GAS {
+        return Err(PublishError::Gas { estimate });
+    }
+    Ok(gas_limit)
 }
 
 /// Whether the registry takes an anchor next, from its account.

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use counterfoil::anchor::fees::GWEI;
 use counterfoil::anchor::{publish, replace};
-use serde_json::json;
+use counterfoil::chain::Chain;
+use serde_json::{Value, json};
 
 use crate::anchored::Anchored;
+use crate::anchored_wire::{Call, Proxy};
 
 #[tokio::test]
 async fn the_budget_of_a_day_stops_what_it_has_no_room_for() {
@@ -75,5 +77,61 @@ async fn dear_gas_is_waited_out_and_what_piles_up_goes_in_one_call() {
             last_batch: 3,
             ..
         }
+    ));
+}
+
+/// What waited yesterday and is mined today is spent today.
+#[tokio::test]
+async fn what_was_signed_yesterday_counts_on_the_day_it_is_mined() {
+    let mut it = Anchored::start().await;
+    it.seal_batches(1).await;
+    it.publish().await;
+    it.broadcast().await;
+    it.clock.advance(Duration::from_secs(25 * 3600));
+    it.local.mine(3).await;
+    assert_eq!(it.watch().await.finalized, 1);
+    it.seal_batches(1).await;
+    let cost = "select (65250 * max_fee_per_gas)::bigint from anchor_attempt";
+    it.publisher.policy.budget_a_day = Some(it.db.count(cost).await as u128);
+    assert_eq!(it.publish().await, publish::Outcome::OverBudget);
+    it.clock.advance(Duration::from_secs(25 * 3600));
+    assert!(matches!(
+        it.publish().await,
+        publish::Outcome::Signed { first_batch: 2, .. }
+    ));
+}
+
+/// A chain may ask for more gas than the call itself takes, and an RPC for more than any block has.
+#[tokio::test]
+async fn the_gas_that_is_signed_for_is_within_the_budget_and_any_block() {
+    let mut it = Anchored::start().await;
+    let wire = Proxy::before(&it.local.url).await;
+    it.publisher.chain = Chain::new(&wire.url).expect("the chain");
+    it.seal_batches(1).await;
+    let ready = it.check().await.expect("a chain that passes");
+    let estimate = |gas: &'static str| {
+        let lie = move |call: &Call, result: &mut Value| {
+            if call.method == "eth_estimateGas" {
+                *result = json!(gas);
+            }
+        };
+        wire.set(|wire| wire.rewrite = Some(std::sync::Arc::new(lie)));
+    };
+    for gas in ["0x2000000", "0xffffffffffffffff"] {
+        estimate(gas);
+        let signed = publish::step(&it.db.worker, &it.publisher, &ready, &it.clock).await;
+        assert!(
+            matches!(signed, Err(publish::PublishError::Gas { .. })),
+            "{signed:?}"
+        );
+    }
+    it.publisher.policy.budget_a_day = Some(1_000_000 * GWEI);
+    estimate("0x400000");
+    assert_eq!(it.publish().await, publish::Outcome::OverBudget);
+    assert_eq!(it.states().await, ["reserved"], "nothing is signed");
+    wire.set(|wire| wire.rewrite = None);
+    assert!(matches!(
+        it.publish().await,
+        publish::Outcome::Signed { .. }
     ));
 }

@@ -4,7 +4,7 @@ use sqlx::{PgConnection, Result};
 use time::OffsetDateTime;
 
 /// Wei that the anchors of a chain cost, or may still cost, whose last transaction was signed after
-/// `since` or which wait; the anchor `except` is left out. What is mined counts as it was, anything else
+/// `since`, which were mined after it, or which wait; the anchor `except` is left out. What is mined counts as it was, anything else
 /// as the most that its transactions allow.
 pub async fn since(
     conn: &mut PgConnection,
@@ -16,6 +16,7 @@ pub async fn since(
         r#"with recent as (
                select t.anchor_id from anchor_attempt t where t.signed_at > $2
                union select a.anchor_id from anchor a where a.chain_id = $1 and a.state = 'submitted'
+               union select a.anchor_id from anchor a where a.chain_id = $1 and a.mined_at > $2
            ), cost as (
                select coalesce(max(t.gas_used * coalesce(t.gas_price, t.max_fee_per_gas)),
                                max(t.gas_limit * t.max_fee_per_gas)) as wei
