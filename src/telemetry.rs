@@ -103,35 +103,22 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
     for check in ["proof", "root"] {
         metrics::counter!(SELF_CHECK_FAILURES, "check" => check).absolute(0);
     }
+    metrics::counter!(INTAKE_FULL).absolute(0);
     Ok(handle)
+}
+
+/// Has the counters of a chain begin at 0, so that an alarm on their rise sees the first one too.
+pub fn begin_chain(chain_id: i64) {
+    for name in [REPLACEMENTS, REORGANISED, OVERTAKEN] {
+        metrics::counter!(name, "chain" => chain_id.to_string()).absolute(0);
+    }
 }
 
 /// What each metric says, for the text of `/metrics`.
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
-    describe_gauge!(
-        OLDEST_UNANCHORED_SECONDS,
-        "Age of the oldest sale that no finalized anchor covers"
-    );
-    describe_gauge!(PENDING_SALES, "Sales that wait for a batch");
-    describe_gauge!(BATCHES, "Batches by state");
-    describe_counter!(
-        SELF_CHECK_FAILURES,
-        "Proofs and roots that did not verify; must stay 0"
-    );
-    describe_gauge!(
-        SEAL_HOLDS,
-        "Merchants that wait because a sale cannot be sealed; must stay 0"
-    );
-    describe_gauge!(
-        CHAIN_HALTED,
-        "1 where anchoring has stopped until somebody has looked"
-    );
-    describe_gauge!(
-        FOREIGN_MOVES,
-        "1 where our account or our registry has moved and it was not us"
-    );
+    describe_anchoring();
     describe_gauge!(DATABASE_IN_DOUBT, "1 while the database may lack commits");
     describe_counter!(
         SALES_RECORDED,
@@ -166,4 +153,45 @@ fn describe() {
     describe_counter!(RPC_ERRORS, "Calls of an RPC that failed, by class");
     describe_gauge!(RPCS_AGREEING, "RPCs that agree on which block is final");
     describe_gauge!(FINALIZED_HEIGHT, "Height of the newest block that is final");
+}
+
+/// The part of [`describe`] that is about the way from a sale to a finalized anchor.
+fn describe_anchoring() {
+    use metrics::{describe_counter, describe_gauge};
+
+    describe_gauge!(
+        OLDEST_UNANCHORED_SECONDS,
+        "Age of the oldest sale that no finalized anchor covers"
+    );
+    describe_gauge!(PENDING_SALES, "Sales that wait for a batch");
+    describe_gauge!(BATCHES, "Batches by state");
+    describe_counter!(
+        SELF_CHECK_FAILURES,
+        "Proofs and roots that did not verify; must stay 0"
+    );
+    describe_gauge!(
+        SEAL_HOLDS,
+        "Merchants that wait because a sale cannot be sealed; must stay 0"
+    );
+    describe_gauge!(
+        CHAIN_HALTED,
+        "1 where anchoring has stopped until somebody has looked"
+    );
+    describe_gauge!(
+        FOREIGN_MOVES,
+        "1 where our account or our registry has moved and it was not us"
+    );
+    describe_counter!(
+        REPLACEMENTS,
+        "Transactions that were replaced at higher fees"
+    );
+    describe_counter!(REORGANISED, "Anchors whose block was reorganised away");
+    describe_counter!(
+        OVERTAKEN,
+        "Anchors whose nonce was used for something else or whose transaction reverted"
+    );
+    describe_gauge!(
+        BUDGET_STOPPED,
+        "1 while the next transaction has no room in the budget of a day"
+    );
 }

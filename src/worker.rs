@@ -60,6 +60,7 @@ pub struct Worker {
 pub async fn run(worker: Worker, shutdown: CancellationToken) {
     let mut loops = JoinSet::new();
     for publisher in worker.publishers.clone() {
+        telemetry::begin_chain(publisher.chain_id);
         loops.spawn(anchor_loop(worker.clone(), publisher, shutdown.clone()));
     }
     let (looking, stopped) = (worker.clone(), shutdown.clone());

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, real Postgres and real chain. `DATABASE_URL` names a cluster on
 //! which each test makes a database of its own, `RPC_URL` a local chain.
 
+mod alerts;
 mod anchor;
 mod anchor_budget;
 mod anchor_chains;
