@@ -106,6 +106,16 @@ pub struct GasPrice {
     pub tip: u128,
 }
 
+impl GasPrice {
+    /// Caps for one of the next blocks: twice the base fee, which outlasts six full blocks, and the tip.
+    pub fn asked(&self) -> Fees {
+        Fees {
+            max_fee_per_gas: self.base_fee.saturating_mul(2).saturating_add(self.tip),
+            max_priority_fee_per_gas: self.tip,
+        }
+    }
+}
+
 /// A chain behind one or more RPCs. Cheap to clone.
 ///
 /// With several, what decides needs two of them to say the same: what is read at a block named by its
@@ -334,16 +344,6 @@ impl Chain {
             }),
             _ => Err(prices.disagree("eth_feeHistory", 1)),
         }
-    }
-
-    /// Fee caps for a transaction that should be in one of the next blocks: twice the base fee, which
-    /// outlasts six full blocks, and the tip that the RPC suggests.
-    pub async fn fees(&self) -> Result<Fees, ChainError> {
-        let price = self.gas_price().await?;
-        Ok(Fees {
-            max_fee_per_gas: price.base_fee.saturating_mul(2).saturating_add(price.tip),
-            max_priority_fee_per_gas: price.tip,
-        })
     }
 
     /// What an account has, wei.

@@ -66,9 +66,9 @@ pub struct ChainArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "described on the struct")]
     pub key: PublisherKeyArgs,
-    /// How often the chain is looked at
-    #[arg(long, env = "COUNTERFOIL_CHAIN_POLL", default_value = "2s", value_parser = humantime::parse_duration)]
-    pub chain_poll: Duration,
+    /// How often the chain is looked at; twice a block unless given, and once a second at most
+    #[arg(long, env = "COUNTERFOIL_CHAIN_POLL", value_parser = humantime::parse_duration)]
+    pub chain_poll: Option<Duration>,
 }
 
 /// Where a key is: exactly one of `key`, `env`, `file`, and `signer` with `account`.

@@ -57,12 +57,12 @@ impl Policy {
     /// Caps for a new transaction; none while gas costs more than the ceiling.
     pub fn first_offer(&self, price: &GasPrice) -> Option<Fees> {
         let lowest = price.base_fee.saturating_add(price.tip);
-        (lowest <= self.max_fee_per_gas).then(|| self.under_ceiling(asked(price)))
+        (lowest <= self.max_fee_per_gas).then(|| self.under_ceiling(price.asked()))
     }
 
     /// Caps for a replacement: both a tenth higher than before, rounded up, and what is asked now.
     pub fn next_offer(&self, before: &Fees, price: &GasPrice) -> Next {
-        let asked = asked(price);
+        let asked = price.asked();
         let least = Fees {
             max_fee_per_gas: a_tenth_more(before.max_fee_per_gas),
             max_priority_fee_per_gas: a_tenth_more(before.max_priority_fee_per_gas),
@@ -105,14 +105,6 @@ impl Policy {
             // a tip above the whole makes a transaction that no node takes
             max_priority_fee_per_gas: fees.max_priority_fee_per_gas.min(max_fee_per_gas),
         }
-    }
-}
-
-/// Caps for one of the next blocks: twice the base fee, which outlasts six full blocks, and the tip.
-fn asked(price: &GasPrice) -> Fees {
-    Fees {
-        max_fee_per_gas: price.base_fee.saturating_mul(2).saturating_add(price.tip),
-        max_priority_fee_per_gas: price.tip,
     }
 }
 

@@ -164,8 +164,8 @@ pub async fn send(
         nonce: chain.nonce(account, At::Pending).await?,
         to,
         input,
-        gas_limit: gas + gas / 10,
-        fees: chain.fees().await?,
+        gas_limit: gas.saturating_add(gas / 10),
+        fees: chain.gas_price().await?.asked(),
     };
     let signed = signer.sign(&transaction).await?;
     tell(transaction.nonce);

@@ -45,6 +45,8 @@ pub struct Profile {
     pub explorer: Option<&'static str>,
 }
 
+/// However fast a chain is, its RPCs are asked no more often.
+const SHORTEST_POLL: Duration = Duration::from_secs(1);
 /// Block time of a chain that is not known: that of Ethereum.
 const DEFAULT_BLOCK_MS: u64 = 12_000;
 
@@ -89,6 +91,11 @@ impl Profile {
             block_time: Duration::from_millis(block_ms),
             explorer,
         }
+    }
+
+    /// How often it is worth to look at the chain: twice a block, once a second at most.
+    pub fn poll(&self) -> Duration {
+        (self.block_time / 2).max(SHORTEST_POLL)
     }
 }
 
@@ -142,6 +149,7 @@ mod tests {
         let profile = Profile::of(424_242);
         assert_eq!(profile.name, "chain 424242");
         assert_eq!(profile.finality, Finality::Tag);
-        assert_eq!(profile.block_time, Duration::from_secs(12));
+        assert_eq!(profile.poll(), Duration::from_secs(6));
+        assert_eq!(Profile::of(42_161).poll(), Duration::from_secs(1));
     }
 }

@@ -44,13 +44,29 @@ pub(super) async fn publishers(config: &Config) -> anyhow::Result<Vec<Publisher>
             "batches are sealed but not anchored by this process"
         );
     }
+    let pinned = chains::current(&mut db).await?;
+    let left_out = left_out(&pinned, publishers.iter().map(|it| it.chain_id));
+    if !publishers.is_empty() && !left_out.is_empty() {
+        tracing::error!(
+            chains = ?left_out,
+            "registries are pinned on chains that this process does not anchor on: unless another does, no \
+             batch becomes final; name them in COUNTERFOIL_CHAINS, or `counterfoil registry retire` them"
+        );
+    }
     Ok(publishers)
+}
+
+/// The chains that batches wait for and nobody here anchors on.
+fn left_out(pinned: &[i64], named: impl Iterator<Item = i64>) -> Vec<i64> {
+    let named: Vec<i64> = named.collect();
+    let missing = pinned.iter().filter(|chain| !named.contains(chain));
+    missing.copied().collect()
 }
 
 async fn publisher(
     db: &mut PgConnection,
     settings: &ChainSettings,
-    poll: Duration,
+    poll: Option<Duration>,
 ) -> anyhow::Result<Option<Publisher>> {
     let registry = settings
         .registry
@@ -86,7 +102,7 @@ async fn publisher(
         registry,
         signer,
         policy: policy(&profile, &settings.fees),
-        poll: settings.poll.unwrap_or(poll),
+        poll: settings.poll.or(poll).unwrap_or_else(|| profile.poll()),
     }))
 }
 
@@ -128,5 +144,16 @@ async fn chain_id(
             "registries are pinned on the chains {several:?}: COUNTERFOIL_REGISTRY must name one, or \
              COUNTERFOIL_CHAINS a file of all"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_that_has_a_registry_and_is_not_named_is_left_out() {
+        assert_eq!(left_out(&[1, 137, 8_453], [8_453, 1].into_iter()), [137]);
+        assert!(left_out(&[1], [1, 137].into_iter()).is_empty());
     }
 }

@@ -231,7 +231,7 @@ fn config(
             rpc_url: Vec::new(),
             registry: None,
             key: PublisherKeyArgs::default(),
-            chain_poll: CHAIN_POLL,
+            chain_poll: Some(CHAIN_POLL),
         },
         redis_url,
         database_connections: 16,
