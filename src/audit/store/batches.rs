@@ -109,16 +109,20 @@ pub(in crate::audit) async fn sales(conn: &mut PgConnection, runs: &[Run]) -> Re
                   o.sale_id as "order_sale?", t.kind as "target_kind?",
                   t.currency as "target_currency?", u.order_id as "target_order?"
            from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as run(merchant_id, first_seq, last_seq)
-           -- the offset keeps a run one scan of its index
+           -- the offset keeps a run one scan of its index; the limits keep what belongs to a sale one probe of
+           -- an index each: joined, it was read whole for every range
            cross join lateral (select s.* from sale s
                                where s.merchant_id = run.merchant_id
                                  and s.seq between run.first_seq and run.last_seq
                                order by s.seq offset 0) s
-           left join sale_order o on o.merchant_id = s.merchant_id and o.order_id = s.order_id
+           left join lateral (select o.sale_id from sale_order o
+                              where o.merchant_id = s.merchant_id and o.order_id = s.order_id limit 1) o on true
            left join lateral (select r.kind, r.currency from recorded_sale r
                               where s.refers_to is not null and r.merchant_id = s.merchant_id
                                 and r.sale_id = s.refers_to limit 1) t on true
-           left join sale u on u.merchant_id = s.merchant_id and u.sale_id = s.refers_to
+           left join lateral (select u.order_id from sale u
+                              where s.refers_to is not null and u.merchant_id = s.merchant_id
+                                and u.sale_id = s.refers_to limit 1) u on true
            order by s.merchant_id, s.seq"#,
         &merchants,
         &firsts,
