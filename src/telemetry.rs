@@ -31,6 +31,22 @@ pub const REORGANISED: &str = "counterfoil_reorganised_anchors_total";
 pub const OVERTAKEN: &str = "counterfoil_overtaken_anchors_total";
 /// Whether the next transaction has no room in the budget of a day, by `chain`.
 pub const BUDGET_STOPPED: &str = "counterfoil_budget_stopped";
+/// Whether an operator has paused a chain, by `chain`.
+pub const CHAIN_PAUSED: &str = "counterfoil_chain_paused";
+/// Batches that are not final on a `chain`, by `state`: sealed, submitted, mined.
+pub const CHAIN_BATCHES: &str = "counterfoil_chain_batches";
+/// Wei that the account of a `chain` has.
+pub const WALLET_WEI: &str = "counterfoil_wallet_wei";
+/// Days that this lasts at what the last 24 hours cost, by `chain`; infinite where they cost nothing.
+pub const WALLET_DAYS_LEFT: &str = "counterfoil_wallet_days_left";
+/// Wei that an anchor of the last 24 hours cost on average, by `chain`.
+pub const ANCHOR_WEI: &str = "counterfoil_anchor_cost_wei";
+/// Wei that a sale in these anchors cost on average, by `chain`.
+pub const SALE_WEI: &str = "counterfoil_sale_cost_wei";
+/// Seconds from an anchor's reservation until it was mined, average of the last 24 hours, by `chain`.
+pub const MINED_SECONDS: &str = "counterfoil_anchor_mined_seconds";
+/// Seconds from an anchor's reservation until it was final, average of the last 24 hours, by `chain`.
+pub const FINALIZED_SECONDS: &str = "counterfoil_anchor_finalized_seconds";
 /// Sales and refunds by `outcome` of their recording.
 pub const SALES_RECORDED: &str = "counterfoil_sales_total";
 /// Sales that wait for a flush of the intake or are being written.
@@ -119,6 +135,7 @@ fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
 
     describe_anchoring();
+    describe_costs();
     describe_gauge!(DATABASE_IN_DOUBT, "1 while the database may lack commits");
     describe_counter!(
         SALES_RECORDED,
@@ -193,5 +210,28 @@ fn describe_anchoring() {
     describe_gauge!(
         BUDGET_STOPPED,
         "1 while the next transaction has no room in the budget of a day"
+    );
+}
+
+/// What anchoring on a chain costs.
+fn describe_costs() {
+    use metrics::describe_gauge;
+
+    describe_gauge!(CHAIN_PAUSED, "1 while an operator has paused the chain");
+    describe_gauge!(CHAIN_BATCHES, "Batches not final on the chain, by state");
+    describe_gauge!(WALLET_WEI, "Wei that the publisher's account has");
+    describe_gauge!(
+        WALLET_DAYS_LEFT,
+        "Days that it lasts at what the last 24 hours cost"
+    );
+    describe_gauge!(ANCHOR_WEI, "Wei an anchor cost, average of 24 hours");
+    describe_gauge!(SALE_WEI, "Wei a sale cost, average of 24 hours");
+    describe_gauge!(
+        MINED_SECONDS,
+        "Seconds until an anchor was mined, average of 24 hours"
+    );
+    describe_gauge!(
+        FINALIZED_SECONDS,
+        "Seconds until an anchor was final, average of 24 hours"
     );
 }

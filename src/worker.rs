@@ -16,7 +16,7 @@ use crate::anchor::lease::Lease;
 use crate::anchor::seal;
 use crate::anchor::startup::{self, Publisher, Ready};
 use crate::anchor::store::operator;
-use crate::anchor::{broadcast, gauges, guard, publish, replace, watch};
+use crate::anchor::{broadcast, costs, gauges, guard, publish, replace, watch};
 use crate::clock::{Clock, Entropy};
 use crate::database::trust::Trust;
 use crate::retention::{partitions, purge};
@@ -24,6 +24,8 @@ use crate::telemetry;
 
 /// How often the gauges are read.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
+/// How often it is measured what anchoring costs.
+const COSTS_EVERY: Duration = Duration::from_secs(60);
 /// How often it is looked for old refusals, and for months without a partition.
 const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(600);
 /// The pause between two slices of old refusals: whoever records sales meanwhile does not feel it.
@@ -61,6 +63,11 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
     let mut loops = JoinSet::new();
     for publisher in worker.publishers.clone() {
         telemetry::begin_chain(publisher.chain_id);
+        loops.spawn(costs_loop(
+            worker.clone(),
+            publisher.clone(),
+            shutdown.clone(),
+        ));
         loops.spawn(anchor_loop(worker.clone(), publisher, shutdown.clone()));
     }
     let (looking, stopped) = (worker.clone(), shutdown.clone());
@@ -218,6 +225,17 @@ async fn gauges_loop(worker: Worker, shutdown: CancellationToken) {
     while tries.go_on() {
         tries.step(gauges::step(&worker.pool)).await;
         tries.pause(GAUGES_EVERY).await;
+    }
+}
+
+/// Measures what anchoring on a chain costs, whoever does it.
+async fn costs_loop(worker: Worker, publisher: Publisher, shutdown: CancellationToken) {
+    let mut tries = Tries::new("costs", shutdown);
+    while tries.go_on() {
+        tries
+            .step(costs::step(&worker.pool, &publisher, &worker.clock))
+            .await;
+        tries.pause(COSTS_EVERY).await;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::telemetry;
 
 /// The time that a budget is for.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whether the budget has room for a transaction of so much gas; `replaces` is the anchor whose
 /// transactions it takes the place of. The gauge of a stop says the same.

@@ -17,8 +17,25 @@ pub struct Gauges {
     pub holds: i64,
     /// Batches by state: sealed, submitted, mined, finalized.
     pub batches: [i64; 4],
-    /// Each chain that was begun, and whether anchoring there has stopped.
-    pub chains: Vec<(i64, bool)>,
+    /// Each chain that was begun.
+    pub chains: Vec<ChainGauges>,
+}
+
+/// How things stand on a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainGauges {
+    /// Which chain.
+    pub chain_id: i64,
+    /// Whether anchoring there has stopped until somebody has looked.
+    pub halted: bool,
+    /// Whether an operator has paused it.
+    pub paused: bool,
+    /// Batches that no signed transaction has yet; 0 on a chain that is not anchored on any more.
+    pub sealed: i64,
+    /// Batches whose transaction waits.
+    pub submitted: i64,
+    /// Batches that are in a block which may be reorganised.
+    pub mined: i64,
 }
 
 const STATES: [&str; 4] = ["sealed", "submitted", "mined", "finalized"];
@@ -38,11 +55,26 @@ pub async fn step(pool: &PgPool) -> Result<Gauges, sqlx::Error> {
     for (state, count) in STATES.into_iter().zip(gauges.batches) {
         metrics::gauge!(telemetry::BATCHES, "state" => state).set(count as f64);
     }
-    for (chain, halted) in &gauges.chains {
-        let value = if *halted { 1.0 } else { 0.0 };
-        metrics::gauge!(telemetry::CHAIN_HALTED, "chain" => chain.to_string()).set(value);
-    }
+    gauges.chains.iter().for_each(set_chain);
     Ok(gauges)
+}
+
+fn set_chain(chain: &ChainGauges) {
+    let label = chain.chain_id.to_string();
+    let flag = |set: bool| if set { 1.0 } else { 0.0 };
+    metrics::gauge!(telemetry::CHAIN_HALTED, "chain" => label.clone()).set(flag(chain.halted));
+    metrics::gauge!(telemetry::CHAIN_PAUSED, "chain" => label.clone()).set(flag(chain.paused));
+    if chain.sealed == 0 {
+        // whatever had no room in the budget went, or is not wanted any more
+        metrics::gauge!(telemetry::BUDGET_STOPPED, "chain" => label.clone()).set(0.0);
+    }
+    for (state, count) in STATES
+        .into_iter()
+        .zip([chain.sealed, chain.submitted, chain.mined])
+    {
+        metrics::gauge!(telemetry::CHAIN_BATCHES, "chain" => label.clone(), "state" => state)
+            .set(count as f64);
+    }
 }
 
 async fn read(conn: &mut PgConnection) -> Result<Gauges, sqlx::Error> {
@@ -57,9 +89,7 @@ async fn read(conn: &mut PgConnection) -> Result<Gauges, sqlx::Error> {
         .into_iter()
         .flatten()
         .max();
-    let chains = sqlx::query!("select chain_id, halted is not null as \"halted!\" from chain_head")
-        .fetch_all(&mut *conn)
-        .await?;
+    let chains = chains_of(&mut *conn).await?;
     let holds = sqlx::query_scalar!("select count(*) as \"count!\" from seal_hold")
         .fetch_one(conn)
         .await?;
@@ -68,11 +98,28 @@ async fn read(conn: &mut PgConnection) -> Result<Gauges, sqlx::Error> {
         pending: waiting.count,
         holds,
         batches: batches.by_state,
-        chains: chains
-            .into_iter()
-            .map(|row| (row.chain_id, row.halted))
-            .collect(),
+        chains,
     })
+}
+
+async fn chains_of(conn: &mut PgConnection) -> Result<Vec<ChainGauges>, sqlx::Error> {
+    sqlx::query_as!(
+        ChainGauges,
+        r#"select h.chain_id, h.halted is not null as "halted!", h.paused_at is not null as "paused!",
+                  (case when exists (select from registry r where r.chain_id = h.chain_id and r.last_batch is null)
+                   then greatest((select s.next_batch from seal_head s) - h.next_batch, 0) else 0 end
+                   + coalesce(sum(a.last_batch - a.first_batch + 1) filter (where a.state = 'reserved'), 0)
+                  )::bigint as "sealed!",
+                  coalesce(sum(a.last_batch - a.first_batch + 1) filter (where a.state = 'submitted'), 0)::bigint
+                      as "submitted!",
+                  coalesce(sum(a.last_batch - a.first_batch + 1) filter (where a.state = 'mined'), 0)::bigint
+                      as "mined!"
+           from chain_head h
+           left join anchor a on a.chain_id = h.chain_id and a.state in ('reserved', 'submitted', 'mined')
+           group by h.chain_id, h.halted, h.paused_at, h.next_batch"#
+    )
+    .fetch_all(conn)
+    .await
 }
 
 /// The first batch that is not final on every current chain; the next one where all are. What is

@@ -19,7 +19,7 @@
 //!   for something else
 //! - [`guard`]: an alarm on what moves and is not ours
 //! - [`handover`]: another account, another registry, or none
-//! - [`gauges`]: what is measured
+//! - [`gauges`]: how things stand; [`costs`]: what anchoring costs, and how long the wallet lasts
 //! - [`lease`]: one worker at a time does a piece of work
 //! - [`batches`]: what callers read of batches
 //! - [`store`]: the SQL of all of it
@@ -27,6 +27,7 @@
 pub mod batches;
 pub mod broadcast;
 mod budget;
+pub mod costs;
 pub mod fees;
 pub mod gauges;
 pub mod guard;

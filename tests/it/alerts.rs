@@ -1,8 +1,26 @@
 //! The alarms: their rules name metrics that there are, and each has its section in the runbook.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
+use counterfoil::anchor::startup::Publisher;
+use counterfoil::chain::{Chain, Profile};
+use counterfoil::telemetry;
 use serde_json::Value;
+
+use crate::anchor_worker::Running;
+use crate::anchored::Anchored;
+
+/// How long a worker may take until it has measured everything once.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What alarms ask of and this worker does not show: an interface and a Redis have their own, an RPC
+/// shows its first error, and only several RPCs of a chain agree.
+const ELSEWHERE: [&str; 4] = [
+    "counterfoil_intake_full_total",
+    "counterfoil_cache_up",
+    "counterfoil_rpc_errors_total",
+    "counterfoil_chain_rpcs_agreeing",
+];
 
 fn read(path: &str) -> String {
     let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
@@ -73,4 +91,44 @@ fn every_alarm_has_its_section_in_the_runbook_and_every_section_its_alarm() {
         .map(|link| link.replace("docs/OPERATIONS.md#", ""))
         .collect();
     assert_eq!(linked, sections);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_exposes_what_the_alarms_ask_of() {
+    let recorder = telemetry::init_metrics().expect("the first recorder");
+    let it = Anchored::start().await;
+    // as the program makes it: a chain that knows which one it is shows what is final on it
+    let profile = Profile::of(it.publisher.chain_id.cast_unsigned());
+    let publisher = Publisher {
+        chain: Chain::of(&profile, std::slice::from_ref(&it.local.url)).expect("an address"),
+        ..it.publisher.clone()
+    };
+    let publishers = vec![publisher];
+    let worker = Running::start(&it, publishers, 1000, Duration::from_millis(100));
+    let merchant = it.db.merchant("live").await;
+    it.db.record(merchant, 20).await;
+    let rules = rules();
+    let asked: BTreeSet<&str> = rules
+        .iter()
+        .flat_map(|rule| metrics_in(text(rule, "expr")))
+        .filter(|metric| !ELSEWHERE.contains(metric))
+        .collect();
+    let missing = || -> Vec<String> {
+        let exposed = recorder.render();
+        let lines = exposed.lines().filter(|line| !line.starts_with('#'));
+        let names: BTreeSet<&str> = lines
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .collect();
+        asked
+            .difference(&names)
+            .map(|name| (*name).to_owned())
+            .collect()
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while !missing().is_empty() {
+        assert!(Instant::now() < deadline, "not exposed: {:?}", missing());
+        it.local.mine(1).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    worker.stop().await;
 }

@@ -1,6 +1,7 @@
 //! From a sealed batch to a final anchor.
 
-use counterfoil::anchor::{gauges, publish, watch};
+use counterfoil::anchor::gauges::ChainGauges;
+use counterfoil::anchor::{costs, gauges, publish, watch};
 use counterfoil::chain::At;
 use counterfoil::retention::purge;
 use counterfoil_proofs::Hash;
@@ -166,6 +167,8 @@ async fn the_gauges_say_how_old_the_oldest_unanchored_sale_is() {
     assert!((3_600_000..3_700_000).contains(&read().await.oldest_unanchored_ms));
     it.publish_and_mine().await;
     assert_eq!(read().await.batches, [0, 0, 1, 0]);
+    let chain = read().await.chains[0];
+    assert_eq!((chain.sealed, chain.submitted, chain.mined), (0, 0, 1));
     assert!(
         read().await.oldest_unanchored_ms > 3_600_000,
         "mined is not final"
@@ -174,7 +177,25 @@ async fn the_gauges_say_how_old_the_oldest_unanchored_sale_is() {
     it.watch().await;
     let last = read().await;
     assert_eq!((last.oldest_unanchored_ms, last.batches), (0, [0, 0, 0, 1]));
-    assert_eq!(last.chains, [(31337, false)]);
+    let chain = ChainGauges {
+        chain_id: 31337,
+        halted: false,
+        paused: false,
+        sealed: 0,
+        submitted: 0,
+        mined: 0,
+    };
+    assert_eq!(last.chains, [chain]);
+    let costs = costs::step(&it.db.worker, &it.publisher, &it.clock)
+        .await
+        .unwrap();
+    let (anchor, sale) = (costs.wei_an_anchor.unwrap(), costs.wei_a_sale.unwrap());
+    assert!(
+        anchor > sale * 2.9 && anchor < sale * 3.1,
+        "three sales: {costs:?}"
+    );
+    assert!(costs.balance > 0 && costs.days_left.unwrap() > 1.0);
+    assert!(costs.seconds_to_finalized >= costs.seconds_to_mined);
 }
 
 #[tokio::test]
