@@ -100,8 +100,8 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
 
 fn print_head() {
     println!(
-        "{:>5} {:>5} {:>6} {:>7} {:>7} {:>8} {:>6}  {:<7} faults",
-        "seed", "time", "sales", "batches", "anchors", "replaced", "reorgs", "verdict"
+        "{:>5} {:>5} {:>6} {:>6} {:>7} {:>7} {:>8} {:>6}  {:<7} faults",
+        "seed", "time", "chains", "sales", "batches", "anchors", "replaced", "reorgs", "verdict"
     );
 }
 
@@ -109,17 +109,18 @@ fn print_row(row: &Row) {
     let (seed, time, faults) = (row.seed, row.time.as_secs(), &row.faults);
     match &row.tally {
         Ok(Tally {
+            chains,
             sales,
             batches,
             anchors,
             replacements,
             reorganised,
         }) => println!(
-            "{seed:>5} {time:>4}s {sales:>6} {batches:>7} {anchors:>7} {replacements:>8} {reorganised:>6}  clean   {faults}"
+            "{seed:>5} {time:>4}s {chains:>6} {sales:>6} {batches:>7} {anchors:>7} {replacements:>8} {reorganised:>6}  clean   {faults}"
         ),
         Err(_) => println!(
-            "{seed:>5} {time:>4}s {:>6} {:>7} {:>7} {:>8} {:>6}  FAILED  {faults}",
-            "-", "-", "-", "-", "-"
+            "{seed:>5} {time:>4}s {:>6} {:>6} {:>7} {:>7} {:>8} {:>6}  FAILED  {faults}",
+            "-", "-", "-", "-", "-", "-"
         ),
     }
 }

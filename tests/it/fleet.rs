@@ -39,7 +39,8 @@ pub(crate) struct Fleet {
     database_url: String,
     // in this order: what is last is dropped last
     _services: Kept,
-    scratch: Scratch,
+    /// Where its files are.
+    pub(crate) scratch: Scratch,
 }
 
 impl Fleet {

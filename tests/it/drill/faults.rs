@@ -92,6 +92,8 @@ const NO_SALES: Duration = Duration::from_secs(6);
 /// How long the chain is waited for to be where a fault hurts.
 const MOMENT: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(20);
+/// Longer than a lease is held without being renewed, 15 s.
+const PAST_THE_LEASE: Duration = Duration::from_secs(18);
 /// Wei a unit of gas, at least, before a spike.
 const BASE_FEE: u64 = 1_000_000_000;
 
@@ -118,8 +120,9 @@ impl Schedule {
         let on_chain = async {
             for fault in &self.chain {
                 told.more(SALES + chain_dice.below(SALES), NO_SALES).await;
-                site.chain.anchors_more(MOMENT).await;
-                fault.strike(site, told, chain_dice).await;
+                let chain = chain_dice.pick(&site.chains);
+                chain.anchors_more(MOMENT).await;
+                fault.strike(chain, told, chain_dice).await;
             }
         };
         let in_house = async {
@@ -150,8 +153,7 @@ impl fmt::Display for Schedule {
 }
 
 impl ChainFault {
-    async fn strike(self, site: &Site, told: &Told, dice: &Dice) {
-        let chain = &site.chain;
+    async fn strike(self, chain: &Mined, told: &Told, dice: &Dice) {
         match self {
             Self::DropOne | Self::DropAll => {
                 drop_waiting(chain, matches!(self, Self::DropAll)).await
@@ -159,7 +161,7 @@ impl ChainFault {
             Self::Reorganise(depth) => reorganise(chain, depth).await,
             Self::FeeSpike => spike(chain).await,
             Self::Down => {
-                let wires = some_of(&site.wires, dice);
+                let wires = some_of(&chain.wires, dice);
                 for wire in wires {
                     wire.refuse().await;
                 }
@@ -168,16 +170,18 @@ impl ChainFault {
                     wire.listen().await;
                 }
             }
-            Self::Silent => through(site, told, dice, |wire| wire.silent = true).await,
-            Self::Behind => through(site, told, dice, |wire| wire.lag = 10).await,
+            Self::Silent => through(chain, told, dice, |wire| wire.silent = true).await,
+            Self::Behind => through(chain, told, dice, |wire| wire.lag = 10).await,
             Self::OldNonce => {
                 let by = 1 + dice.below(3) as u64;
-                through(site, told, dice, |wire| wire.old_nonce = by).await;
+                through(chain, told, dice, |wire| wire.old_nonce = by).await;
             }
             Self::CutBefore => {
-                through(site, told, dice, |wire| wire.cut = Cut::BeforeTheChain).await
+                through(chain, told, dice, |wire| wire.cut = Cut::BeforeTheChain).await
             }
-            Self::CutAfter => through(site, told, dice, |wire| wire.cut = Cut::AfterTheChain).await,
+            Self::CutAfter => {
+                through(chain, told, dice, |wire| wire.cut = Cut::AfterTheChain).await
+            }
         }
     }
 }
@@ -191,8 +195,8 @@ fn some_of<'a, T>(wires: &'a [T], dice: &Dice) -> &'a [T] {
 }
 
 /// Has all wires or one misbehave for a while.
-async fn through(site: &Site, told: &Told, dice: &Dice, change: impl Fn(&mut Wire)) {
-    let wires = some_of(&site.wires, dice);
+async fn through(chain: &Mined, told: &Told, dice: &Dice, change: impl Fn(&mut Wire)) {
+    let wires = some_of(&chain.wires, dice);
     for wire in wires {
         wire.set(&change);
     }
@@ -294,7 +298,11 @@ impl HouseFault {
                     process.start().await;
                 }
             }
-            Self::Freeze => dice.pick(&up).freeze(dice.time(500, 8_000)).await,
+            // for a moment, or until another has its leases
+            Self::Freeze => {
+                let time = *dice.pick(&[dice.time(500, 8_000), PAST_THE_LEASE]);
+                dice.pick(&up).freeze(time).await;
+            }
             Self::RestartPostgres => fleet.postgres.restart("fast").await,
             Self::CrashPostgres => fleet.postgres.restart("immediate").await,
             Self::FlushRedis => fleet.redis.lock().await.ask(&["FLUSHALL"]).await,

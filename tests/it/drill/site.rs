@@ -31,6 +31,8 @@ const TILLS: usize = 2;
 const SLOTS: &str = "35";
 /// Blocks before anything happens: more than are ever reorganised, and more than until one is final.
 const YOUNG: u32 = 75;
+/// The local chains that a seed has: the first, or both.
+const CHAIN_IDS: [&str; 2] = ["31337", "1337"];
 /// The time between two blocks, and between a few while all becomes final.
 const BLOCK: Duration = Duration::from_millis(250);
 const HURRY: (Duration, u32) = (Duration::from_millis(100), 4);
@@ -45,9 +47,7 @@ const PUBLISHER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a841
 pub(super) struct Site {
     pub(super) seed: u64,
     pub(super) fleet: Fleet,
-    pub(super) chain: Mined,
-    /// One before the chain for each process.
-    pub(super) wires: Vec<Proxy>,
+    pub(super) chains: Vec<Mined>,
     pub(super) keys: Vec<(counterfoil::ids::MerchantId, String)>,
 }
 
@@ -55,6 +55,8 @@ pub(super) struct Site {
 pub(super) struct Mined {
     pub(super) local: Arc<LocalChain>,
     pub(super) registry: Caip10,
+    /// One before it for each process.
+    pub(super) wires: Vec<Proxy>,
     /// Who has it is alone with the chain: no block is made.
     pub(super) quiet: Arc<Mutex<()>>,
     hurry: Arc<AtomicBool>,
@@ -63,8 +65,14 @@ pub(super) struct Mined {
 
 impl Mined {
     /// Begins a chain, deploys the registry of a database on it and lets it grow.
-    async fn start(fleet: &Fleet) -> Self {
-        let flags = ["--slots-in-an-epoch", SLOTS, "--no-mining"];
+    async fn start(fleet: &Fleet, chain_id: &str) -> Self {
+        let flags = [
+            "--chain-id",
+            chain_id,
+            "--slots-in-an-epoch",
+            SLOTS,
+            "--no-mining",
+        ];
         let local = Arc::new(LocalChain::start_with(&flags).await);
         let (quiet, hurry) = <(Arc<Mutex<()>>, Arc<AtomicBool>)>::default();
         let miner = tokio::spawn(mine(local.clone(), quiet.clone(), hurry.clone()));
@@ -79,7 +87,12 @@ impl Mined {
             .env("COUNTERFOIL_DEPLOYER_KEY", DEPLOYER_KEY);
         let deployed = run(&mut deploy).await.expect(0);
         local.mine(YOUNG).await;
+        let mut wires = Vec::new();
+        for _ in &fleet.processes {
+            wires.push(Proxy::before(&local.url).await);
+        }
         Self {
+            wires,
             registry: deployed.stdout.trim().parse().expect("a registry"),
             local,
             quiet,
@@ -135,38 +148,52 @@ async fn mine(local: Arc<LocalChain>, quiet: Arc<Mutex<()>>, hurry: Arc<AtomicBo
     }
 }
 
+/// The chains' file of a process: each through a wire of its own, and what waits is replaced soon.
+fn settings(chains: &[Mined], process: usize) -> String {
+    let of = |chain: &Mined| {
+        format!(
+            "[[chain]]\nchain_id = {}\nrpc_urls = [\"{}\"]\nkey = {{ env = \"DRILL_PUBLISHER_KEY\" }}\n\
+             poll = \"200ms\"\nfees = {{ replace_after = \"2s\" }}\n",
+            chain.registry.chain_id,
+            chain.wires[process].url.expose_secret()
+        )
+    };
+    chains.iter().map(of).collect()
+}
+
 impl Site {
     /// Starts everything; some seeds begin with one process, and are joined by the other later.
     pub(super) async fn start(seed: u64) -> Self {
         let mut fleet = Fleet::prepare(PROCESSES).await;
-        let chain = Mined::start(&fleet).await;
-        let mut wires = Vec::new();
-        for process in &mut fleet.processes {
-            let wire = Proxy::before(&chain.local.url).await;
+        let dice = Dice::new(seed, 0);
+        let mut chains = Vec::new();
+        for chain_id in &CHAIN_IDS[..1 + dice.below(CHAIN_IDS.len())] {
+            chains.push(Mined::start(&fleet, chain_id).await);
+        }
+        for (number, process) in fleet.processes.iter_mut().enumerate() {
+            let file = format!("chains-{number}.toml");
+            let file = fleet.scratch.file(&file, settings(&chains, number));
             for (name, value) in [
-                ("RPC_URL", wire.url.expose_secret()),
-                ("COUNTERFOIL_PUBLISHER_KEY", PUBLISHER_KEY),
-                ("COUNTERFOIL_CHAIN_POLL", "200ms"),
+                ("COUNTERFOIL_CHAINS", file.to_str().expect("a path")),
+                ("DRILL_PUBLISHER_KEY", PUBLISHER_KEY),
                 ("COUNTERFOIL_RATE_LIMIT", "0"),
             ] {
                 process.tell(name, value);
             }
-            wires.push(wire);
         }
         let mut keys = Vec::new();
         for _ in 0..MERCHANTS {
             let (merchant, its) = fleet.merchant(TILLS).await;
             keys.extend(its.into_iter().map(|key| (merchant, key)));
         }
-        let at_first = 1 + Dice::new(seed, 0).below(PROCESSES);
+        let at_first = 1 + dice.below(PROCESSES);
         for process in &fleet.processes[..at_first] {
             process.start().await;
         }
         Self {
             seed,
             fleet,
-            chain,
-            wires,
+            chains,
             keys,
         }
     }
@@ -178,7 +205,7 @@ impl Site {
 
     /// Ends whatever is still broken.
     pub(super) async fn mend(&self) {
-        for wire in &self.wires {
+        for wire in self.chains.iter().flat_map(|chain| &chain.wires) {
             wire.set(|wire| *wire = Wire::default());
         }
         for process in &self.fleet.processes {
@@ -190,7 +217,7 @@ impl Site {
 
     /// Waits until all that was sold is final, for as long as something moves.
     pub(super) async fn drain(&self) {
-        self.chain.hurry.store(true, Ordering::Release);
+        self.hurry(true);
         let (mut before, mut moved) = (String::new(), Instant::now());
         loop {
             let (open, now) = self.progress().await;
@@ -207,7 +234,14 @@ impl Site {
             );
             sleep(POLL).await;
         }
-        self.chain.hurry.store(false, Ordering::Release);
+        self.hurry(false);
+    }
+
+    /// Has blocks come quickly, or as by the clock.
+    fn hurry(&self, yes: bool) {
+        for chain in &self.chains {
+            chain.hurry.store(yes, Ordering::Release);
+        }
     }
 
     /// How much is not final, and how everything stands.

@@ -9,12 +9,13 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::sales::Told;
-use super::site::{Site, anchored_topic};
+use super::site::{Mined, Site, anchored_topic};
 use crate::cli::program::run;
 use crate::harness::Client;
 
 /// Figures of a seed.
 pub(super) struct Tally {
+    pub(super) chains: usize,
     pub(super) sales: usize,
     pub(super) batches: i64,
     pub(super) anchors: i64,
@@ -28,7 +29,9 @@ pub(super) struct Tally {
 pub(super) async fn judge(site: &Site, told: &Told) -> Tally {
     sales(site, told).await;
     let roots = batches(site).await;
-    on_chain(site, &roots).await;
+    for chain in &site.chains {
+        on_chain(chain, &roots).await;
+    }
     receipts(site, told).await;
     for process in &site.fleet.processes {
         process.stop().await;
@@ -43,6 +46,7 @@ pub(super) async fn judge(site: &Site, told: &Told) -> Tally {
     .await
     .expect("the anchors");
     Tally {
+        chains: site.chains.len(),
         sales: told.count(),
         batches: i64::try_from(roots.len()).expect("few"),
         anchors,
@@ -97,8 +101,8 @@ async fn batches(site: &Site) -> Vec<[u8; 32]> {
 }
 
 /// The registry holds each root, and said so once; each of the account's transactions was an anchor.
-async fn on_chain(site: &Site, roots: &[[u8; 32]]) {
-    let (local, registry) = (&site.chain.local, site.chain.registry);
+async fn on_chain(chain: &Mined, roots: &[[u8; 32]]) {
+    let (local, registry) = (&chain.local, chain.registry);
     let chain = Chain::new(&local.url).expect("the chain");
     let last = roots.len() as u64;
     let theirs = chain
@@ -141,14 +145,17 @@ async fn receipts(site: &Site, told: &Told) {
         let anchors = receipt["anchors"].as_array().expect("anchors");
         let is_final = |anchor: &Value| anchor["state"] == json!("finalized");
         assert!(
-            anchors.len() == 1 && anchors.iter().all(is_final),
+            anchors.len() == site.chains.len() && anchors.iter().all(is_final),
             "{receipt}"
         );
     }
 }
 
 async fn audit(site: &Site) {
-    let mut audit = site.fleet.operator(&["audit", "--rpc"]);
-    let ended = run(audit.arg(site.chain.local.url.expose_secret())).await;
+    let mut audit = site.fleet.operator(&["audit"]);
+    for chain in &site.chains {
+        audit.args(["--rpc", chain.local.url.expose_secret()]);
+    }
+    let ended = run(&mut audit).await;
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
