@@ -7,8 +7,9 @@
 //! last sale that this process has acknowledged, which must still be there. A copy of a data directory
 //! that was started on its own timeline shows in that alone, or on the chain.
 //!
-//! It is looked each second, and on each new connection: another server is never met on an old one. A
-//! connection that meets a doubt is read only, so nothing is written on it whatever the caller knows.
+//! It is looked each second, and on each new connection: another server is never met on an old one, but for
+//! a standby that is promoted. A connection that meets a doubt, or a standby, is read only, so nothing is
+//! written on it whatever the caller knows.
 //! A restart of the same database changes nothing of what is looked at, and no answer is no doubt.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,7 +95,8 @@ struct Known {
     /// The look that the rest is from.
     look: u64,
     doubt: Option<Doubt>,
-    settled_at: Option<Instant>,
+    /// Connections that were made until shortly after are not used again.
+    stale_at: Option<Instant>,
     acknowledged: Option<Acknowledged>,
 }
 
@@ -149,6 +151,11 @@ impl Trust {
     /// # Errors
     /// When the database cannot be asked.
     pub async fn look(&self, db: &mut PgConnection) -> sqlx::Result<Option<Doubt>> {
+        self.look_closely(db).await.map(|(doubt, _)| doubt)
+    }
+
+    /// Looks once; what is known then, and whether it was a standby that answered.
+    async fn look_closely(&self, db: &mut PgConnection) -> sqlx::Result<(Option<Doubt>, bool)> {
         // before the question: whatever was acknowledged by now must be in the answer
         let number = self.0.looks.fetch_add(1, Ordering::SeqCst) + 1;
         let acknowledged = self.known().acknowledged;
@@ -161,21 +168,27 @@ impl Trust {
             }
         }
         self.learn(number, doubt);
-        Ok(self.doubt())
+        Ok((self.doubt(), seen.timeline.is_none()))
     }
 
-    /// Looks on a new connection, which is read only from then on where there is a doubt.
+    /// Looks on a new connection, which is read only from then on where there is a doubt. One to a standby
+    /// is too, and is used once: promoted, it would take writes that nobody has looked at.
     pub(super) async fn meet(&self, db: &mut PgConnection) -> sqlx::Result<()> {
-        if self.look(db).await?.is_some() {
+        let (doubt, is_standby) = self.look_closely(db).await?;
+        if is_standby {
+            self.known().stale_at = Some(Instant::now());
+        }
+        if is_standby || doubt.is_some() {
             db.execute("set default_transaction_read_only = on").await?;
         }
         Ok(())
     }
 
-    /// Whether a connection of this age may be one that is read only for a doubt that is settled.
+    /// Whether a connection of this age may be one that is read only for a doubt that is settled, or was
+    /// made to a standby.
     pub(super) fn is_outlived_by(&self, age: Duration) -> bool {
-        let settled_at = self.known().settled_at;
-        settled_at.is_some_and(|at| age + SETTLING > at.elapsed())
+        let stale_at = self.known().stale_at;
+        stale_at.is_some_and(|at| age + SETTLING > at.elapsed())
     }
 
     /// Takes the answer of a look, unless one that began later has answered already.
@@ -192,7 +205,7 @@ impl Trust {
                 "the database is in doubt: nothing is recorded, sealed or anchored until `counterfoil recover` was run"
             ),
             (Some(_), None) => {
-                known.settled_at = Some(Instant::now());
+                known.stale_at = Some(Instant::now());
                 tracing::info!("the database is trusted again");
             }
             _ => {}
@@ -351,7 +364,7 @@ mod tests {
         assert!(trust.is_sound(), "an old look does not raise one again");
         // made just when it was settled, and long before and after
         assert!(trust.is_outlived_by(Duration::ZERO));
-        trust.known().settled_at = Instant::now().checked_sub(Duration::from_secs(60));
+        trust.known().stale_at = Instant::now().checked_sub(Duration::from_secs(60));
         assert!(trust.is_outlived_by(Duration::from_secs(61)));
         assert!(!trust.is_outlived_by(Duration::from_secs(50)));
     }

@@ -1,6 +1,8 @@
 //! Services of a test's own and several `serve` processes on them, all of which may be killed, frozen
 //! and started again. What one test breaks is nobody else's.
 
+mod postgres;
+
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+pub(crate) use postgres::Postgres;
+
 use crate::cli::program::{Scratch, program, run};
 use crate::harness::{Client, Redis};
 
@@ -36,7 +40,7 @@ pub(crate) struct Fleet {
     pub(crate) postgres: Postgres,
     /// The database, as its owner.
     pub(crate) owner: PgPool,
-    database_url: String,
+    pub(crate) database_url: String,
     // in this order: what is last is dropped last
     _services: Kept,
     /// Where its files are.
@@ -309,63 +313,6 @@ fn log_of(scratch: &Scratch, number: usize) -> PathBuf {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
-}
-
-/// The cluster of these services.
-pub(crate) struct Postgres {
-    cluster: PathBuf,
-    logs: [PathBuf; 2],
-    pg_ctl: PathBuf,
-}
-
-impl Postgres {
-    fn of(data_dir: &Path) -> Self {
-        let cluster = data_dir.join("postgres").canonicalize().expect("a cluster");
-        // the command line that it was started with: its program, quoted arguments
-        let command = fs::read_to_string(cluster.join("postmaster.opts")).expect("its command");
-        let postgres = command.split(' ').next().expect("its program");
-        Self {
-            pg_ctl: Path::new(postgres).with_file_name("pg_ctl"),
-            // the second is written after a restart
-            logs: [data_dir.join("postgres.log"), cluster.join("restarted.log")],
-            cluster,
-        }
-    }
-
-    /// Stops it and starts it again on the same port; `mode` is `fast`, which ends sessions, or
-    /// `immediate`, which is a crash with recovery.
-    pub(crate) async fn restart(&self, mode: &str) {
-        use std::os::unix::fs::MetadataExt;
-        let owner = fs::metadata(&self.cluster).expect("the cluster");
-        let mut restart = tokio::process::Command::new(&self.pg_ctl);
-        restart
-            .args([
-                "restart",
-                "--wait",
-                "--silent",
-                "--timeout=60",
-                "--mode",
-                mode,
-                "--pgdata",
-            ])
-            .arg(&self.cluster)
-            .arg("--log")
-            .arg(&self.logs[1])
-            .current_dir(&self.cluster)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .uid(owner.uid())
-            .gid(owner.gid());
-        let status = timeout(PATIENCE, restart.status()).await.expect("in time");
-        assert!(status.expect("pg_ctl").success(), "{}", self.log());
-    }
-
-    /// All that it logged.
-    pub(crate) fn log(&self) -> String {
-        let read = |log: &PathBuf| fs::read_to_string(log).unwrap_or_default();
-        self.logs.iter().map(read).collect()
-    }
 }
 
 /// Services that are stopped and deleted when dropped, also a Postgres that was started again meanwhile.

@@ -47,6 +47,7 @@ mod record_sales;
 mod recover;
 mod refunds;
 mod remembered;
+mod restores;
 mod roles;
 mod schema;
 mod seal;
