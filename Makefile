@@ -46,7 +46,8 @@ storm: ## exactly once while everything breaks, deadlocks, interleavings: in lar
 drill: export DRILL_SEEDS = $(or $(SEEDS),10)
 drill: export DRILL_FIRST = $(or $(FIRST),1)
 drill: export DRILL_JOBS = $(or $(JOBS),2)
-drill: ## everything that anchoring stands on breaks, then an audit: SEEDS=n from FIRST=k, JOBS=j at a time
+drill: export DRILL_FREEZE = $(or $(FREEZE),18)
+drill: ## everything that anchoring stands on breaks, then an audit: SEEDS=n from FIRST=k, JOBS=j at a time, FREEZE=s
 	@tools/setup test
 	cargo nextest run --workspace --no-run
 	cargo nextest run --workspace --no-capture -E 'test(/^drill::/)'

@@ -24,6 +24,8 @@ mod cache;
 mod cli;
 mod coalescing;
 mod crash;
+mod cut_commits;
+mod database_wire;
 mod deployment;
 mod doctor;
 mod doubt;

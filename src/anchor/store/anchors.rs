@@ -1,5 +1,6 @@
 //! Anchors, their signed transactions, and their states. Every change of a state names the state it
-//! expects and says whether it found it.
+//! expects and says whether it found it. A time that is written is never before the one that it follows:
+//! the clocks of two workers may be hours apart.
 
 use counterfoil_proofs::Hash;
 use sqlx::{PgConnection, Result};
@@ -136,7 +137,8 @@ pub async fn insert_attempt(
     sqlx::query!(
         "insert into anchor_attempt (anchor_id, attempt, tx_hash, raw, max_fee_per_gas,
                                      max_priority_fee_per_gas, gas_limit, signed_at)
-         values ($1, $2, $3, $4, $5::text::numeric, $6::text::numeric, $7, $8)",
+         values ($1, $2, $3, $4, $5::text::numeric, $6::text::numeric, $7,
+                 greatest($8, (select reserved_at from anchor where anchor_id = $1)))",
         anchor_id,
         attempt,
         &signed.hash,
@@ -159,7 +161,8 @@ pub async fn sent(
     now: OffsetDateTime,
 ) -> Result<()> {
     sqlx::query!(
-        "update anchor_attempt set sent_at = $3 where anchor_id = $1 and attempt = $2",
+        "update anchor_attempt set sent_at = greatest($3, signed_at)
+         where anchor_id = $1 and attempt = $2",
         anchor_id,
         attempt,
         now
@@ -202,7 +205,8 @@ pub async fn set_block(
 /// submitted → mined; false where it was not submitted.
 pub async fn mined(conn: &mut PgConnection, anchor_id: i64, now: OffsetDateTime) -> Result<bool> {
     let done = sqlx::query!(
-        "update anchor set state = 'mined', mined_at = $2 where anchor_id = $1 and state = 'submitted'",
+        "update anchor set state = 'mined', mined_at = greatest($2, reserved_at)
+         where anchor_id = $1 and state = 'submitted'",
         anchor_id,
         now
     );
@@ -236,7 +240,7 @@ pub async fn finalized(
     now: OffsetDateTime,
 ) -> Result<bool> {
     let done = sqlx::query!(
-        "update anchor set state = 'finalized', finalized_at = $2
+        "update anchor set state = 'finalized', finalized_at = greatest($2, mined_at)
          where anchor_id = $1 and state = 'mined'",
         anchor_id,
         now
@@ -252,7 +256,7 @@ pub async fn finalized_by_others(
     now: OffsetDateTime,
 ) -> Result<bool> {
     let done = sqlx::query!(
-        "update anchor set state = 'finalized', finalized_at = $2
+        "update anchor set state = 'finalized', finalized_at = greatest($2, reserved_at)
          where anchor_id = $1 and state = 'submitted'",
         anchor_id,
         now

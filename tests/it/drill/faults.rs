@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::sales::Told;
+use super::setting;
 use super::site::{Mined, Site};
 use crate::anchored_wire::{Cut, Wire};
 use crate::fleet::Process;
@@ -92,8 +93,8 @@ const NO_SALES: Duration = Duration::from_secs(6);
 /// How long the chain is waited for to be where a fault hurts.
 const MOMENT: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_millis(20);
-/// Longer than a lease is held without being renewed, 15 s.
-const PAST_THE_LEASE: Duration = Duration::from_secs(18);
+/// Seconds that are longer than a lease is held without being renewed, 15 s.
+const PAST_THE_LEASE: u64 = 18;
 /// Wei a unit of gas, at least, before a spike.
 const BASE_FEE: u64 = 1_000_000_000;
 
@@ -300,7 +301,8 @@ impl HouseFault {
             }
             // for a moment, or until another has its leases
             Self::Freeze => {
-                let time = *dice.pick(&[dice.time(500, 8_000), PAST_THE_LEASE]);
+                let past_the_lease = Duration::from_secs(setting("DRILL_FREEZE", PAST_THE_LEASE));
+                let time = *dice.pick(&[dice.time(500, 8_000), past_the_lease]);
                 dice.pick(&up).freeze(time).await;
             }
             Self::RestartPostgres => fleet.postgres.restart("fast").await,

@@ -85,8 +85,12 @@ pub(super) const STEPS: &[Step] = &[
     Step {
         calls: &["commit"],
         faults: [
-            &["a_seal_that_is_cut_off_is_done_by_the_next_step", DRILL],
-            &["of_two_publishers_one_reserves_and_signs", DRILL],
+            &[
+                "a_commit_that_was_told_as_failed_is_decided_by_what_is_stored",
+                "a_seal_that_is_cut_off_is_done_by_the_next_step",
+                DRILL,
+            ],
+            &["a_commit_that_was_told_as_failed_is_decided_by_what_is_stored"],
             &["a_seal_that_is_cut_off_is_done_by_the_next_step", DRILL],
             &["a_kill_at_any_moment_loses_and_doubles_nothing", DRILL],
         ],
