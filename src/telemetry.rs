@@ -73,8 +73,10 @@ pub const CACHE_UP: &str = "counterfoil_cache_up";
 pub const CACHE_REPLAYS: &str = "counterfoil_cache_replays_total";
 /// Calls of an RPC that failed or were not believed, by `rpc` (its host) and `class`.
 pub const RPC_ERRORS: &str = "counterfoil_rpc_errors_total";
-/// RPCs that agree on which block is final, by `chain`. Nothing becomes final with one, where there are two.
+/// RPCs that agree on which block is final, by `chain`.
 pub const RPCS_AGREEING: &str = "counterfoil_chain_rpcs_agreeing";
+/// How many have to, by `chain`: two, where two are configured. With fewer nothing becomes final.
+pub const RPCS_NEEDED: &str = "counterfoil_chain_rpcs_needed";
 /// Height of the newest block that is final, by `chain`.
 pub const FINALIZED_HEIGHT: &str = "counterfoil_chain_finalized_height";
 
@@ -127,6 +129,13 @@ pub fn init_metrics() -> Result<PrometheusHandle, BuildError> {
 pub fn begin_chain(chain_id: i64) {
     for name in [REPLACEMENTS, REORGANISED, OVERTAKEN] {
         metrics::counter!(name, "chain" => chain_id.to_string()).absolute(0);
+    }
+}
+
+/// Takes back the alarms that a process gave about a chain which another one, or nobody, anchors on now.
+pub fn nothing_of_ours(chain_id: i64) {
+    for name in [FOREIGN_MOVES, BUDGET_STOPPED] {
+        metrics::gauge!(name, "chain" => chain_id.to_string()).set(0.0);
     }
 }
 

@@ -175,6 +175,7 @@ async fn anchor_loop(worker: Worker, publisher: Publisher, shutdown: Cancellatio
             continue;
         }
         if leasing.step(lease.hold(&worker.pool)).await != Some(true) {
+            telemetry::nothing_of_ours(publisher.chain_id);
             leasing.pause(Lease::PAUSE).await;
             continue;
         }

@@ -14,7 +14,7 @@ use super::startup::{self, Publisher, StartupError};
 use super::store::anchors::{self, Anchor, Attempt, State};
 use super::store::{batches, chains};
 use crate::chain::{At, ChainError, KeyError, Signed, Transaction};
-use crate::clock::Clock;
+use crate::clock::{Clock, from_unix_ms};
 use crate::telemetry;
 
 /// What a step of replacing did.
@@ -24,6 +24,8 @@ pub enum Outcome {
     Nothing,
     /// It is not time yet.
     NotDue,
+    /// No block was made since the last offer: none has been refused yet.
+    StandsStill,
     /// The chain takes each nonce once.
     Off,
     /// The nonce is used, or one before it is not: the chain is to be watched.
@@ -144,6 +146,17 @@ async fn raise(
     if used != anchor.nonce.cast_unsigned() {
         return Ok(Outcome::Unsettled);
     }
+    let newest_block = from_unix_ms(
+        chain
+            .latest()
+            .await?
+            .time
+            .cast_signed()
+            .saturating_mul(1000),
+    );
+    if waiting.bump.is_none() && newest_block <= waiting.newest.signed_at {
+        return Ok(Outcome::StandsStill);
+    }
     let unreadable = ReplaceError::Unreadable { tx };
     let (before, _) = Signed::read(&waiting.newest.raw).ok_or(unreadable)?;
     let Next::Raise(fees) = policy.next_offer(&before.fees, &chain.gas_price().await?) else {
@@ -158,6 +171,19 @@ async fn raise(
         return Ok(Outcome::OverBudget);
     }
     let signed = signer.sign(&transaction).await.map_err(ReplaceError::Key)?;
+    keep(pool, *chain_id, waiting, &transaction, &signed, clock).await
+}
+
+/// Commits the bytes, unless another worker has, or the transaction was mined meanwhile.
+async fn keep(
+    pool: &PgPool,
+    chain_id: i64,
+    waiting: &Waiting,
+    transaction: &Transaction,
+    signed: &Signed,
+    clock: &Clock,
+) -> Result<Outcome, ReplaceError> {
+    let anchor = &waiting.anchor;
     let mut tx = pool.begin().await?;
     // the row is locked: its newest attempt cannot change before the next one is there
     let state = anchors::lock(&mut tx, anchor.anchor_id).await?;
@@ -171,18 +197,18 @@ async fn raise(
         &mut tx,
         anchor.anchor_id,
         number + 1,
-        &transaction,
-        &signed,
+        transaction,
+        signed,
         now,
     )
     .await?;
     if let Some(at) = waiting.bump {
-        chains::bump_answered(&mut tx, *chain_id, at).await?;
+        chains::bump_answered(&mut tx, chain_id, at).await?;
     }
     tx.commit().await?;
     metrics::counter!(telemetry::REPLACEMENTS, "chain" => chain_id.to_string()).increment(1);
     let hash = hex::encode(&signed.hash);
-    let fee = fees.max_fee_per_gas;
+    let fee = transaction.fees.max_fee_per_gas;
     tracing::info!(
         chain_id,
         nonce = anchor.nonce,

@@ -9,7 +9,8 @@ use super::publish::{Outcome, PublishError, with_margin};
 use super::roots::checked_roots;
 use super::startup::Publisher;
 use super::store::anchors::{self, Anchor};
-use crate::chain::{At, Chain, ChainError, Fees, Transaction, anchor_call};
+use super::store::chains;
+use crate::chain::{At, Chain, ChainError, Fees, Signed, Transaction, anchor_call};
 use crate::clock::Clock;
 use crate::{limits, telemetry};
 
@@ -52,12 +53,31 @@ pub(super) async fn sign(
         fees,
     };
     let signed = signer.sign(&transaction).await.map_err(PublishError::Key)?;
+    keep(pool, publisher, anchor, &transaction, &signed, clock).await
+}
+
+/// Commits the bytes, unless another worker has, or an operator stopped it meanwhile.
+async fn keep(
+    pool: &PgPool,
+    publisher: &Publisher,
+    anchor: &Anchor,
+    transaction: &Transaction,
+    signed: &Signed,
+    clock: &Clock,
+) -> Result<Outcome, PublishError> {
+    let chain_id = publisher.chain_id;
     let mut tx = pool.begin().await?;
+    // an operator may have spoken while the key was asked
+    match chains::lock_head(&mut tx, chain_id).await? {
+        Some(head) if head.halted.is_some() => return Ok(Outcome::Halted),
+        Some(head) if head.is_paused || head.is_rotating => return Ok(Outcome::Paused),
+        _ => {}
+    }
     if !anchors::submitted(&mut tx, anchor.anchor_id).await? {
         return Ok(Outcome::Lost);
     }
     let now = clock.now();
-    anchors::insert_attempt(&mut tx, anchor.anchor_id, 1, &transaction, &signed, now).await?;
+    anchors::insert_attempt(&mut tx, anchor.anchor_id, 1, transaction, signed, now).await?;
     tx.commit().await?;
     let Anchor {
         first_batch,

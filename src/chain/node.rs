@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy::primitives::{Address, B256, Bytes, U64, U128, U256};
 use counterfoil_proofs::{Hash, keccak256};
@@ -33,15 +33,34 @@ pub(super) struct Node {
     seen: Mutex<Seen>,
 }
 
+/// How long an RPC may stay below the highest block it has told of. After that the height was wrong, or
+/// the chain itself went back, and what it says now counts.
+const BELOW: Duration = Duration::from_secs(600);
+
 /// What an RPC was seen to be.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The highest block it has told of.
-    head: u64,
+    /// The highest block it has told of, and when it last was there.
+    head: Option<(u64, Instant)>,
     /// It is behind the others.
     behind: bool,
     /// It is not asked before.
     rests_until: Option<Instant>,
+}
+
+impl Seen {
+    /// Takes note of the newest block's height; an error with the highest where that is below it.
+    fn reach(&mut self, height: u64, now: Instant) -> Result<(), u64> {
+        match self.head {
+            Some((highest, at)) if height < highest && now.duration_since(at) < BELOW => {
+                Err(highest)
+            }
+            _ => {
+                self.head = Some((height, now));
+                Ok(())
+            }
+        }
+    }
 }
 
 /// How far an RPC is.
@@ -168,12 +187,8 @@ impl Node {
         let block = self.header("eth_getBlockByNumber", json!("latest")).await?;
         let block =
             block.ok_or_else(|| self.malformed("eth_getBlockByNumber", "no latest block"))?;
-        let highest = {
-            let mut seen = self.seen();
-            seen.head = seen.head.max(block.number);
-            seen.head
-        };
-        if block.number < highest {
+        let reached = self.seen().reach(block.number, Instant::now());
+        if let Err(highest) = reached {
             self.set_behind(true);
             return Err(ChainError::Behind {
                 host: self.rpc.host().into(),
@@ -398,4 +413,27 @@ fn block_param(at: At) -> Value {
 
 fn hex(bytes: &[u8]) -> String {
     counterfoil_proofs::hex::encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absurd_height_is_forgotten() {
+        let start = Instant::now();
+        let mut seen = Seen::default();
+        for (height, after, expected) in [
+            (7, 0, Ok(())),
+            (u64::MAX, 1, Ok(())),
+            (8, 2, Err(u64::MAX)),
+            (9, 600, Err(u64::MAX)),
+            (10, 601, Ok(())),
+            (9, 602, Err(10)),
+            (10, 603, Ok(())),
+        ] {
+            let found = seen.reach(height, start + Duration::from_secs(after));
+            assert_eq!(found, expected, "{height} after {after} s");
+        }
+    }
 }

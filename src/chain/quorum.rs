@@ -270,6 +270,7 @@ impl Chain {
         };
         let chain = chain_id.to_string();
         metrics::gauge!(telemetry::RPCS_AGREEING, "chain" => chain.clone()).set(agreeing as f64);
+        metrics::gauge!(telemetry::RPCS_NEEDED, "chain" => chain.clone()).set(self.least() as f64);
         if let Some(block) = block {
             metrics::gauge!(telemetry::FINALIZED_HEIGHT, "chain" => chain).set(block.number as f64);
         }

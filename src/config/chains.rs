@@ -25,7 +25,7 @@ pub struct ChainSettings {
     /// Where the publisher's key is.
     pub key: KeySource,
     /// How often the chain is looked at.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "pause")]
     pub poll: Option<Duration>,
     /// How many blocks must be above one that is final; the `finalized` tag says so unless given.
     pub confirmations: Option<u64>,
@@ -48,7 +48,7 @@ pub struct FeeSettings {
     /// Whether a transaction that waits is replaced at higher fees.
     pub replace: Option<bool>,
     /// How long it waits before, while no sale is old.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "pause")]
     pub replace_after: Option<Duration>,
     /// The age of the oldest sale at which that time is half as long.
     #[serde(deserialize_with = "duration")]
@@ -195,6 +195,15 @@ fn duration<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::
         .map_err(|_| de::Error::custom("no duration such as 5s or 10m"))
 }
 
+/// A duration that something waits each time, so that it may not be none.
+fn pause<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    match duration(value)? {
+        Some(time) if time < SHORTEST => Err(de::Error::custom("shorter than 100ms")),
+        time => Ok(time),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +248,11 @@ fees = { max_fee_gwei = 90, patience = "2h", replace = false }
         for (text, expected) in [
             (ONE.replace("poll", "pol"), "line 6: unknown field `pol`"),
             (ONE.replace("\"4s\"", "\"4\""), "line 6: no duration"),
+            (ONE.replace("4s", "0s"), "line 6: shorter than 100ms"),
+            (
+                ONE.replace("patience = \"2h\"", "replace_after = \"0s\""),
+                "line 8: shorter than 100ms",
+            ),
             (ONE.replace("90", "\"90\""), "line 8: invalid type: a text"),
             (
                 ONE.replace("[\"https", "\"https")

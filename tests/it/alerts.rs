@@ -15,11 +15,12 @@ use crate::anchored::Anchored;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What alarms ask of and this worker does not show: an interface and a Redis have their own, an RPC
 /// shows its first error, and only several RPCs of a chain agree.
-const ELSEWHERE: [&str; 4] = [
+const ELSEWHERE: [&str; 5] = [
     "counterfoil_intake_full_total",
     "counterfoil_cache_up",
     "counterfoil_rpc_errors_total",
     "counterfoil_chain_rpcs_agreeing",
+    "counterfoil_chain_rpcs_needed",
 ];
 
 fn read(path: &str) -> String {

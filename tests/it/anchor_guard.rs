@@ -4,11 +4,12 @@ use counterfoil::anchor::guard::{self, Outcome};
 use counterfoil::anchor::handover;
 use counterfoil::anchor::publish::{self, PublishError};
 use counterfoil::anchor::startup::{Ready, StartupError};
-use counterfoil::chain::{Signer, set_publisher_call};
+use counterfoil::chain::{Chain, Finality, Profile, Signer, set_publisher_call};
 use counterfoil_proofs::hex;
 use serde_json::json;
 
 use crate::anchored::Anchored;
+use crate::audit::audit_all;
 
 async fn look(it: &Anchored, ready: &Ready) -> Outcome {
     guard::step(&it.db.worker, &it.publisher, ready)
@@ -124,4 +125,43 @@ async fn a_worker_of_another_account_or_registry_signs_nothing() {
         Err(PublishError::OtherRegistry(31337))
     ));
     assert_eq!(it.db.count("select count(*) from anchor").await, 0);
+}
+
+#[tokio::test]
+async fn what_was_final_and_is_reorganised_away_is_taken_back_and_sent_again() {
+    let mut it = Anchored::start().await;
+    let profile = Profile {
+        finality: Finality::Confirmations(2),
+        ..Profile::of(31337)
+    };
+    it.publisher.chain = Chain::of(&profile, std::slice::from_ref(&it.local.url)).unwrap();
+    let ready = it.check().await.unwrap();
+    for _ in 0..2 {
+        it.seal_batches(1).await;
+        it.publish_and_mine().await;
+        it.local.mine(2).await;
+        assert_eq!(it.watch().await.finalized, 1);
+    }
+    assert_eq!(look(&it, &ready).await, Outcome::Ours);
+
+    // the second anchor is in one of these blocks, the first is not
+    it.local.call("anvil_reorg", json!([3, []])).await;
+    let gone = look(&it, &ready).await;
+    assert!(
+        matches!(&gone, Outcome::Gone(why) if why.contains("expects batch 2")),
+        "{gone:?}"
+    );
+    assert_eq!(it.states().await, ["finalized", "submitted"]);
+    assert_eq!(it.db.count(HALTED).await, 1);
+    assert_eq!(it.broadcast().await, 0, "not before somebody has looked");
+
+    it.db.execute("update chain_head set halted = null").await;
+    assert_eq!(it.broadcast().await, 1);
+    it.local.mine(3).await;
+    it.watch().await;
+    assert_eq!(it.states().await, ["finalized", "finalized"]);
+    assert_eq!(look(&it, &ready).await, Outcome::Ours);
+    assert_eq!(it.nonces_used().await, 2);
+    let (_, findings) = audit_all(&it.db).await;
+    assert!(findings.is_empty(), "{findings:?}");
 }

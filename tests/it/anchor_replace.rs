@@ -241,3 +241,34 @@ async fn of_several_in_flight_only_the_lowest_is_raised() {
     assert_eq!(it.states().await, ["finalized"; 3]);
     assert_eq!(it.nonces_used().await, 3);
 }
+
+#[tokio::test]
+async fn no_offer_rises_while_the_chain_makes_no_blocks() {
+    let it = Anchored::start().await;
+    it.seal_batches(1).await;
+    it.check().await.unwrap();
+    // later than the chain's newest block
+    it.clock.advance(Duration::from_secs(200_000_000));
+    assert!(matches!(
+        it.publish().await,
+        publish::Outcome::Signed { .. }
+    ));
+    it.broadcast().await;
+    for _ in 0..3 {
+        it.clock.advance(Policy::default().replace_after);
+        assert_eq!(it.replace().await, replace::Outcome::StandsStill);
+    }
+    it.db.execute(BUMP).await;
+    assert!(is_replaced(it.replace().await).is_some(), "asked for");
+    it.clock.advance(Policy::default().replace_after);
+    assert_eq!(it.replace().await, replace::Outcome::StandsStill);
+    let now = counterfoil::clock::unix_ms(it.clock.now()) / 1000;
+    it.local
+        .call("evm_setNextBlockTimestamp", json!([now]))
+        .await;
+    // a block that has no room for it
+    set_base_fee(&it, 50 * GWEI).await;
+    assert!(is_replaced(it.replace().await).is_some());
+    it.broadcast().await;
+    finish(&it).await;
+}

@@ -122,3 +122,32 @@ async fn a_waiting_transaction_can_be_hurried() {
     let asked = "select count(*) from chain_head where bump_requested_at is not null";
     assert_eq!(it.db.count(asked).await, 1);
 }
+
+#[tokio::test]
+async fn a_pause_during_a_signature_keeps_what_was_signed_from_being_kept() {
+    let it = Anchored::start().await;
+    it.seal_batches(1).await;
+    it.publish().await;
+    // as it is when the process died before it signed
+    it.db.execute("delete from anchor_attempt").await;
+    it.db.execute("update anchor set state = 'reserved'").await;
+    let mut pause = it.db.owner.begin().await.expect("a transaction");
+    sqlx::query("update chain_head set paused_at = now()")
+        .execute(&mut *pause)
+        .await
+        .expect("the pause");
+    let waits = "select count(*) from pg_stat_activity
+                 where datname = current_database() and wait_event_type = 'Lock'";
+    let paused = async {
+        eventually("the publisher has signed", || async {
+            (it.db.count(waits).await > 0).then_some(())
+        })
+        .await;
+        pause.commit().await.expect("the pause");
+    };
+    let (outcome, ()) = tokio::join!(it.publish(), paused);
+    assert_eq!(outcome, publish::Outcome::Paused);
+    assert_eq!(it.states().await, ["reserved"]);
+    command(&it, "resume --chain 31337").await.expect(0);
+    it.publish_and_mine().await;
+}

@@ -233,6 +233,32 @@ pub async fn unmined(conn: &mut PgConnection, anchor_id: i64) -> Result<bool> {
     Ok(true)
 }
 
+/// finalized → submitted for every anchor of a registry from a batch on, where the chain went back further
+/// than its finality says.
+pub async fn unfinalized(
+    conn: &mut PgConnection,
+    chain_id: i64,
+    registry: Account,
+    from_batch: i64,
+) -> Result<()> {
+    sqlx::query!(
+        "with gone as (
+             update anchor set state = 'submitted', mined_at = null, finalized_at = null
+             where chain_id = $1 and registry = $2 and state = 'finalized' and last_batch >= $3
+             returning anchor_id
+         )
+         update anchor_attempt
+         set block_number = null, block_hash = null, block_time = null, gas_used = null, gas_price = null
+         where anchor_id in (select anchor_id from gone) and block_hash is not null",
+        chain_id,
+        &registry,
+        from_batch
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// mined → finalized; false where it was not mined.
 pub async fn finalized(
     conn: &mut PgConnection,
