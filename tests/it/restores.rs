@@ -172,6 +172,27 @@ async fn a_base_backup_in_place_of_the_cluster_gives_no_number_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dump_loaded_into_another_cluster_gives_no_number_twice() {
+    let shop = Shop::open().await;
+    assert_eq!(shop.sell("D-1").await, 1);
+    shop.all_final().await;
+    let dump = shop.fleet.postgres.dump(&shop.fleet.database_url).await;
+    assert_eq!(shop.sell("D-2").await, 2);
+    shop.all_final().await;
+    assert_eq!(shop.sell("D-3").await, 3);
+
+    shop.fleet.postgres.stop().await;
+    let loaded = shop.fleet.postgres.load(&dump).await;
+    shop.fleet.postgres.start_in_place(&loaded, false).await;
+    shop.in_doubt().await;
+    let text = shop.operator(2, &["recover"]).await;
+    assert!(text.contains("numbers 2 to"), "{text}");
+    shop.operator(0, &["recover", "--yes"]).await;
+    assert!(shop.sell("D-4").await > 3);
+    shop.is_sound(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_standby_that_lacked_commits_is_not_taken_for_one_that_had_all() {
     let shop = Shop::open().await;
     assert_eq!(shop.sell("B-1").await, 1);

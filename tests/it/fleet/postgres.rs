@@ -55,18 +55,61 @@ impl Postgres {
         let backups = "host replication all 127.0.0.1/32 scram-sha-256\n";
         fs::write(&access, allowed + backups).expect("who may connect");
         self.ctl(&["reload"]).await;
-        let backup = self.cluster.with_file_name("backup");
+        let backup = self.directory("backup");
         let mut command = self.program("pg_basebackup");
         command
             .args(["--checkpoint=fast", "--wal-method=stream", "--dbname"])
             .arg(database_url)
             .arg("--pgdata")
             .arg(&backup);
-        // its owner may not write beside the cluster
-        fs::create_dir(&backup).expect("a directory");
-        self.give_away(&backup);
         self.run(command).await;
         backup
+    }
+
+    /// A dump of all that the running cluster holds, as `pg_dumpall` makes it.
+    pub(crate) async fn dump(&self, database_url: &str) -> PathBuf {
+        let dump = self.directory("dump").join("all.sql");
+        let mut command = self.program("pg_dumpall");
+        command
+            .args(["--dbname", database_url, "--file"])
+            .arg(&dump);
+        // it does not hand on what the address says to the dumps of each database
+        let address = reqwest::Url::parse(database_url).expect("an address");
+        command.env("PGPASSWORD", address.password().expect("a password"));
+        self.run(command).await;
+        dump
+    }
+
+    /// A stopped cluster of its own, made anew, into which a dump is loaded.
+    pub(crate) async fn load(&self, dump: &Path) -> PathBuf {
+        let (files, socket) = (self.directory("loaded"), self.directory("socket"));
+        let mut initdb = self.program("initdb");
+        initdb
+            .args(["--username=counterfoil", "--auth=trust", "--encoding=UTF8"])
+            .args(["--locale=C", "--pgdata"])
+            .arg(&files);
+        self.run(initdb).await;
+        let quiet = format!("-c listen_addresses= -k {}", socket.display());
+        self.ctl_of(&files, &["start", "--options", &quiet]).await;
+        let mut psql = self.program("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--username=counterfoil"])
+            .args(["--dbname=postgres", "--host"])
+            .arg(&socket)
+            .arg("--file")
+            .arg(dump);
+        self.run(psql).await;
+        self.ctl_of(&files, &["stop", "--mode", "fast"]).await;
+        let access = |cluster: &Path| cluster.join("pg_hba.conf");
+        fs::copy(access(&self.cluster), access(&files)).expect("who may connect");
+        files
+    }
+
+    /// An empty directory beside the cluster, which its owner may write into.
+    fn directory(&self, name: &str) -> PathBuf {
+        let directory = self.cluster.with_file_name(name);
+        fs::create_dir(&directory).expect("a directory");
+        self.give_away(&directory);
+        directory
     }
 
     /// A copy of the files of a stopped cluster.
@@ -102,9 +145,13 @@ impl Postgres {
     }
 
     async fn ctl(&self, arguments: &[&str]) {
+        self.ctl_of(&self.cluster, arguments).await;
+    }
+
+    async fn ctl_of(&self, cluster: &Path, arguments: &[&str]) {
         let mut command = self.program("pg_ctl");
         command.args(arguments).args(["--silent", "--pgdata"]);
-        command.arg(&self.cluster);
+        command.arg(cluster);
         if arguments[0] != "reload" {
             command.args(["--wait", "--timeout=60"]);
         }
@@ -127,11 +174,14 @@ impl Postgres {
         command
             .current_dir("/")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+            .stdout(Stdio::null());
+        // a server that is started here keeps what it is given, so it is a file
+        let said = self.cluster.with_file_name("said");
+        command.stderr(fs::File::create(&said).expect("a file"));
         let status = timeout(PATIENCE, command.status()).await.expect("in time");
+        let said = fs::read_to_string(&said).unwrap_or_default();
         let status = status.expect("a program of Postgres'");
-        assert!(status.success(), "{command:?}: {}", self.log());
+        assert!(status.success(), "{command:?}: {said}{}", self.log());
     }
 
     /// Has what we made belong to the cluster's owner.
