@@ -71,6 +71,9 @@ pub struct TxReceipt {
     pub gas_used: u64,
     /// Wei that a unit of gas cost; none where the RPC does not say.
     pub gas_price: Option<u128>,
+    /// Wei that a rollup asked for beside the gas, for its data on the chain below (`l1Fee` of the OP
+    /// Stack); none elsewhere.
+    pub rollup_fee: Option<u128>,
     /// The contract it created.
     pub created: Option<Account>,
 }

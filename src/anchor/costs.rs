@@ -81,7 +81,8 @@ async fn read(
                select distinct t.anchor_id from anchor_attempt t
                where t.signed_at > $3
            ), mined as (
-               select t.gas_used * coalesce(t.gas_price, t.max_fee_per_gas) as wei,
+               select t.gas_used * coalesce(t.gas_price, t.max_fee_per_gas)
+                          + coalesce(t.rollup_fee, 0) as wei,
                       extract(epoch from a.mined_at - a.reserved_at)::float8 as to_mined,
                       extract(epoch from a.finalized_at - a.reserved_at)::float8 as to_finalized,
                       (select sum(b.leaf_count) from batch b

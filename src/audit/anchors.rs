@@ -229,6 +229,10 @@ fn check_attempt(
         within && attempt.block_hash.is_some()
     });
     check(paid, "gas_price is more than its cap, or without a block");
+    let beside = attempt.rollup_fee.as_deref();
+    let beside =
+        beside.is_none_or(|fee| fee.parse::<u128>().is_ok() && attempt.block_hash.is_some());
+    check(beside, "rollup_fee is no fee, or without a block");
     let anchor_subject = Subject::Anchor {
         anchor: anchor.anchor_id,
     };

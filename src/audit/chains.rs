@@ -302,12 +302,15 @@ impl OneRegistry<'_> {
             return Ok(None);
         };
         let same: Hash = receipt.block_hash;
+        let fee = receipt.rollup_fee.map(|fee| fee.to_string());
         Ok(if same != *hash {
             Some("the chain has the transaction in another block")
         } else if !receipt.succeeded {
             Some("the transaction was reverted")
         } else if attempt.gas_used != Some(receipt.gas_used.cast_signed()) {
             Some("gas_used is not what the chain says")
+        } else if attempt.rollup_fee.is_some() && attempt.rollup_fee != fee {
+            Some("rollup_fee is not what the chain says")
         } else {
             None
         })

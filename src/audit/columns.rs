@@ -115,6 +115,7 @@ pub const TABLES: &[Table] = &[
             ("block_time", Bounded, &[]),
             ("gas_used", Bounded, &[]),
             ("gas_price", Bounded, &[]),
+            ("rollup_fee", Bounded, &[]),
         ],
     ),
     (

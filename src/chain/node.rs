@@ -234,6 +234,7 @@ impl Node {
             succeeded: receipt.status == U64::from(1),
             gas_used: receipt.gas_used.to(),
             gas_price: receipt.effective_gas_price.map(|price| price.to()),
+            rollup_fee: receipt.l1_fee.map(|fee| fee.to()),
             created: receipt.contract_address.map(Into::into),
         }))
     }
@@ -391,6 +392,7 @@ struct RawReceipt {
     status: U64,
     gas_used: U64,
     effective_gas_price: Option<U128>,
+    l1_fee: Option<U128>,
     contract_address: Option<Address>,
 }
 

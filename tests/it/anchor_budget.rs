@@ -1,9 +1,10 @@
 //! What anchoring may cost: the budget of a day, and patience while gas is dear.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use counterfoil::anchor::fees::GWEI;
-use counterfoil::anchor::{publish, replace};
+use counterfoil::anchor::{costs, publish, replace};
 use counterfoil::chain::Chain;
 use serde_json::{Value, json};
 
@@ -130,6 +131,33 @@ async fn the_gas_that_is_signed_for_is_within_the_budget_and_any_block() {
     assert_eq!(it.publish().await, publish::Outcome::OverBudget);
     assert_eq!(it.states().await, ["reserved"], "nothing is signed");
     wire.set(|wire| wire.rewrite = None);
+    assert!(matches!(
+        it.publish().await,
+        publish::Outcome::Signed { .. }
+    ));
+}
+
+#[tokio::test]
+async fn what_a_rollup_asks_for_beside_the_gas_is_paid_from_the_budget() {
+    let mut it = Anchored::start().await;
+    let wire = Proxy::before(&it.local.url).await;
+    wire.set(|wire| {
+        wire.rewrite = Some(Arc::new(|call, result| {
+            if call.method == "eth_getTransactionReceipt" && result.is_object() {
+                result["l1Fee"] = json!("0x38d7ea4c68000");
+            }
+        }));
+    });
+    it.publisher.chain = Chain::new(&wire.url).unwrap();
+    it.seal_batches(1).await;
+    it.publish_and_mine().await;
+    let costs = costs::step(&it.db.worker, &it.publisher, &it.clock).await;
+    let (fee, wei) = (1e15, costs.unwrap().wei_an_anchor.unwrap());
+    assert!(wei > fee && wei < 1.2 * fee, "{wei}");
+    it.seal_batches(1).await;
+    it.publisher.policy.budget_a_day = Some(1_000_000 * GWEI);
+    assert_eq!(it.publish().await, publish::Outcome::OverBudget);
+    it.publisher.policy.budget_a_day = Some(2_000_000 * GWEI);
     assert!(matches!(
         it.publish().await,
         publish::Outcome::Signed { .. }

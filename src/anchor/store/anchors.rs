@@ -187,7 +187,8 @@ pub async fn set_block(
              block_hash = case when attempt = $2 then $4::bytea end,
              block_time = case when attempt = $2 then $5::timestamptz end,
              gas_used = case when attempt = $2 then $6::bigint end,
-             gas_price = case when attempt = $2 then $7::text::numeric end
+             gas_price = case when attempt = $2 then $7::text::numeric end,
+             rollup_fee = case when attempt = $2 then $8::text::numeric end
          where anchor_id = $1 and (attempt = $2 or block_hash is not null)",
         anchor_id,
         attempt,
@@ -195,7 +196,8 @@ pub async fn set_block(
         &block.hash,
         from_unix_ms(block.time.cast_signed().saturating_mul(1000)),
         receipt.gas_used.cast_signed(),
-        receipt.gas_price.map(|price| price.to_string())
+        receipt.gas_price.map(|price| price.to_string()),
+        receipt.rollup_fee.map(|fee| fee.to_string())
     )
     .execute(conn)
     .await?;
@@ -224,7 +226,8 @@ pub async fn unmined(conn: &mut PgConnection, anchor_id: i64) -> Result<bool> {
     }
     sqlx::query!(
         "update anchor_attempt
-         set block_number = null, block_hash = null, block_time = null, gas_used = null, gas_price = null
+         set block_number = null, block_hash = null, block_time = null, gas_used = null, gas_price = null,
+             rollup_fee = null
          where anchor_id = $1 and block_hash is not null",
         anchor_id
     )
@@ -248,7 +251,8 @@ pub async fn unfinalized(
              returning anchor_id
          )
          update anchor_attempt
-         set block_number = null, block_hash = null, block_time = null, gas_used = null, gas_price = null
+         set block_number = null, block_hash = null, block_time = null, gas_used = null, gas_price = null,
+             rollup_fee = null
          where anchor_id in (select anchor_id from gone) and block_hash is not null",
         chain_id,
         &registry,

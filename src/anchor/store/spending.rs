@@ -4,8 +4,9 @@ use sqlx::{PgConnection, Result};
 use time::OffsetDateTime;
 
 /// Wei that the anchors of a chain cost, or may still cost, whose last transaction was signed after
-/// `since`, which were mined after it, or which wait; the anchor `except` is left out. What is mined counts as it was, anything else
-/// as the most that its transactions allow.
+/// `since`, which were mined after it, or which wait; the anchor `except` is left out. What is mined counts
+/// as it was, anything else as the most that its transactions allow; what a rollup asks for beside the gas
+/// is known only then.
 pub async fn since(
     conn: &mut PgConnection,
     chain_id: i64,
@@ -18,7 +19,7 @@ pub async fn since(
                union select a.anchor_id from anchor a where a.chain_id = $1 and a.state = 'submitted'
                union select a.anchor_id from anchor a where a.chain_id = $1 and a.mined_at > $2
            ), cost as (
-               select coalesce(max(t.gas_used * coalesce(t.gas_price, t.max_fee_per_gas)),
+               select coalesce(max(t.gas_used * coalesce(t.gas_price, t.max_fee_per_gas) + coalesce(t.rollup_fee, 0)),
                                max(t.gas_limit * t.max_fee_per_gas)) as wei
                from recent r
                join anchor a on a.anchor_id = r.anchor_id and a.chain_id = $1

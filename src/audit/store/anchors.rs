@@ -69,6 +69,7 @@ pub(in crate::audit) struct AttemptRow {
     pub(in crate::audit) block_time: Option<OffsetDateTime>,
     pub(in crate::audit) gas_used: Option<i64>,
     pub(in crate::audit) gas_price: Option<String>,
+    pub(in crate::audit) rollup_fee: Option<String>,
 }
 
 /// The signed transactions of some anchors, in the order of their ids and numbers.
@@ -81,7 +82,7 @@ pub(in crate::audit) async fn attempts(
         r#"select anchor_id, attempt, tx_hash, raw, max_fee_per_gas::text as "max_fee!",
                   max_priority_fee_per_gas::text as "max_priority_fee!", gas_limit, signed_at, sent_at,
                   block_number, block_hash, block_time, gas_used,
-                  gas_price::text as gas_price
+                  gas_price::text as gas_price, rollup_fee::text as rollup_fee
            from anchor_attempt where anchor_id = any($1) order by anchor_id, attempt"#,
         anchors
     )

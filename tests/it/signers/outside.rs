@@ -296,3 +296,18 @@ async fn a_day_is_anchored_by_a_signer_outside() {
     assert_eq!(it.watch().await.finalized, 1);
     assert_eq!(it.states().await, ["finalized"]);
 }
+
+/// A signer that we did not write.
+#[tokio::test]
+async fn a_day_is_anchored_by_a_node_that_holds_the_key() {
+    let mut it = Anchored::start().await;
+    let account = it.publisher.signer.account();
+    it.publisher.signer = Signer::outside(&it.local.url, account).expect("an address");
+    it.seal_batches(2).await;
+    it.publish_and_mine().await;
+    it.local.mine(3).await;
+    assert_eq!(it.watch().await.finalized, 1);
+    let by = it.publisher.signer.sign(&some_transaction()).await.unwrap();
+    let here = Signer::development(1).unwrap();
+    assert_eq!(by, here.sign(&some_transaction()).await.unwrap());
+}
