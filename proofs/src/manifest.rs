@@ -2,9 +2,11 @@
 //! in it has come. The anchored root covers it, as the last sibling of every proof.
 
 mod batch_file;
+mod declared;
 mod json;
 
 pub use batch_file::BatchFile;
+pub use declared::{Declared, Gap, LostBatch};
 
 use crate::{Hash, U256, eip712::Encoder, hex, keccak256, tree};
 

@@ -13,7 +13,7 @@ use crate::clock::unix_ms;
 use crate::sales::stored::fixed;
 
 /// Batches whose roots are read at once.
-const ROOTS: i64 = 256;
+pub(super) const ROOTS: i64 = 256;
 /// Anchors of a read.
 const ANCHORS: i64 = 64;
 
@@ -35,6 +35,8 @@ pub struct Asked {
     pub finalized: u64,
     /// Roots that no finalized block has yet.
     pub waiting: u64,
+    /// Roots that none of the registries which were named has, though they are further.
+    pub passed: u64,
     /// Registries that were not asked, because no RPC of their chain was given.
     pub not_asked: Vec<String>,
 }
@@ -83,61 +85,6 @@ impl Audit<'_> {
             self.tell(&one.findings.0);
             compared?;
         }
-        Ok(asked)
-    }
-}
-
-impl Audit<'_> {
-    /// Compares roots that were computed from files, of the batches from 1 on, with a registry of the
-    /// reader's choice, which must be one for batches from 1 on.
-    ///
-    /// # Errors
-    /// When the chain cannot be asked.
-    pub async fn roots_on_chain(
-        &self,
-        roots: &[Hash],
-        chain: &Chain,
-        registry: [u8; 20],
-    ) -> Result<Asked, ChainError> {
-        let mut asked = Asked::default();
-        let mut findings = Findings::default();
-        let code = chain.code_hash(registry, At::Latest).await?;
-        let known = code == Some(runtime_code_hash());
-        let what = "the code at the registry's address is not the registry's";
-        findings.check(known, &Subject::Heads, Part::Chain, what);
-        let next = chain.next_batch(registry, At::Latest).await?;
-        let count = roots.len() as u64;
-        if next > count + 1 {
-            let batch = count.cast_signed() + 1;
-            let what = format!("the registry has batches up to {}", next - 1);
-            findings.add(&Subject::Batch { batch }, Part::Missing, what);
-        }
-        let finalized = chain.finalized().await?;
-        for (page, first) in roots
-            .chunks(ROOTS as usize)
-            .zip((1..).step_by(ROOTS as usize))
-        {
-            let Some(block) = finalized else {
-                asked.waiting += page.len() as u64;
-                continue;
-            };
-            let range = first..=first + page.len() as u64 - 1;
-            let theirs = chain
-                .roots_of(registry, range.clone(), At::Block(block.hash))
-                .await?;
-            for ((batch, ours), theirs) in range.zip(page).zip(theirs) {
-                match theirs {
-                    Some(found) if found == *ours => asked.finalized += 1,
-                    None => asked.waiting += 1,
-                    Some(found) => {
-                        let batch = batch.cast_signed();
-                        let what = format!("the registry has the root {}", short(&found));
-                        findings.add(&Subject::Batch { batch }, Part::Chain, what);
-                    }
-                }
-            }
-        }
-        self.tell(&findings.0);
         Ok(asked)
     }
 }

@@ -197,6 +197,14 @@ impl Serialize for Finding {
 #[derive(Debug, Default)]
 pub(super) struct Findings(pub(super) Vec<Finding>);
 
+impl Subject {
+    pub(super) fn batch(batch: u64) -> Self {
+        Self::Batch {
+            batch: batch.cast_signed(),
+        }
+    }
+}
+
 impl Findings {
     pub(super) fn add(&mut self, subject: &Subject, part: Part, what: impl Into<String>) {
         self.0.push(Finding {

@@ -13,7 +13,7 @@
 //! - [`filed`]: archived sales as rows again, by their receipts; [`archives`]: the archives themselves
 //! - [`pointers`]: order ids and idempotency keys
 //! - [`anchors`]: anchors and signed transactions; [`chains`]: roots against the chains
-//! - [`directory`]: the same of exported files, without a database
+//! - [`directory`]: the same of exported files, without a database; [`registries`]: its roots against the chains
 //! - [`columns`]: what holds each column, the audit and what it follows
 //! - [`store`]: the SQL of all of it
 
@@ -28,6 +28,7 @@ mod filed;
 pub mod finding;
 mod merchants;
 mod pointers;
+pub mod registries;
 mod row;
 mod run;
 pub mod steps;

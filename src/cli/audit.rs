@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 clean; 1 something is wrong; 2 nothing is wrong, but not everything was checked.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,10 +15,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::trust::{RegistryName, Trust, parse_registry};
 use crate::audit::{Asked, Audit, Counts, Finding, Outcome, Phase, Progress};
-use crate::chain::Chain;
+use crate::chain::{Chain, Profile};
 use crate::clock::{Entropy, rfc3339_ms};
-use crate::config::{ArchiveArgs, DatabaseArgs};
+use crate::config::ArchiveArgs;
 use crate::database::{self, DatabaseRole};
 
 /// Ranges that are checked at a time: each takes a core of Postgres' and one of ours.
@@ -26,7 +28,8 @@ const WORKERS: usize = 2;
 /// `counterfoil audit`
 #[derive(Debug, Args)]
 pub(super) struct AuditArgs {
-    /// JSON-RPC address of a chain that you trust; once for each chain. It is told numbers of batches only
+    /// JSON-RPC address of a chain that you trust; once for each chain, several of one chain must agree. It is
+    /// told numbers of batches only
     #[arg(long)]
     rpc: Vec<SecretString>,
     /// One JSON object a line: each finding, at last the verdict
@@ -35,13 +38,23 @@ pub(super) struct AuditArgs {
     /// A directory that `counterfoil export --all` made, in place of the database
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// With --dir: the shop's registry from a source that you trust, CAIP-10 (eip155:1:0x…)
-    #[arg(long, requires = "dir")]
-    registry: Option<Caip10>,
+    /// With --dir: the shop's registry from a source that you trust: CAIP-10 (eip155:1:0x…), or its address on
+    /// the RPC's chain. Once for each, successors too
+    #[arg(long, requires = "dir", value_parser = parse_registry)]
+    registry: Vec<RegistryName>,
+    /// With --dir: a copy of the shop's /.well-known/counterfoil.json, from its own domain
+    #[arg(long, requires = "dir", value_name = "FILE")]
+    trust: Option<PathBuf>,
     #[command(flatten)]
     archives: ArchiveArgs,
-    #[command(flatten)]
-    database: Option<DatabaseArgs>,
+    /// Postgres, e.g. postgres://user:password@host:5432/counterfoil; not needed with --dir
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        required_unless_present = "dir"
+    )]
+    database_url: Option<SecretString>,
 }
 
 pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
@@ -64,12 +77,18 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
         ));
     }
     match &asked {
-        Some(asked) => not_checked.extend(
-            asked
-                .not_asked
-                .iter()
-                .map(|registry| format!("no RPC was given for {registry} (--rpc)")),
-        ),
+        Some(asked) => {
+            let rpcs = asked.not_asked.iter();
+            not_checked
+                .extend(rpcs.map(|registry| format!("no RPC was given for {registry} (--rpc)")));
+            if asked.passed > 0 {
+                not_checked.push(format!(
+                    "{} roots are in none of the registries that were named, which are further: name those \
+                     before them too (--registry, --trust)",
+                    asked.passed
+                ));
+            }
+        }
         None if args.rpc.is_empty() => {
             not_checked.push("the chain was not asked: no RPC was given (--rpc)".to_owned());
         }
@@ -83,50 +102,67 @@ async fn everything(args: &AuditArgs, audit: &Audit<'_>) -> anyhow::Result<Optio
     if let Some(directory) = &args.dir {
         return files(args, directory, audit).await;
     }
-    let database = args
-        .database
+    let url = args
+        .database_url
         .as_ref()
         .context("DATABASE_URL or --dir is needed")?;
-    let url = &database.database_url;
     database::check_version(url).await?;
     let pool = database::pool(url, DatabaseRole::Reader, WORKERS as u32)?;
     audit.database(&pool, WORKERS).await?;
     if args.rpc.is_empty() {
         return Ok(None);
     }
-    let chains: Result<Vec<Chain>, _> = args.rpc.iter().map(Chain::new).collect();
-    Ok(Some(audit.chains(&pool, &chains?).await?))
+    let chains: Vec<Chain> = connect(&args.rpc).await?.into_values().collect();
+    Ok(Some(audit.chains(&pool, &chains).await?))
 }
 
-/// An exported directory, then the registry that was named.
+/// The chains that RPCs are of. Several of one chain must agree from then on.
+async fn connect(rpcs: &[SecretString]) -> anyhow::Result<BTreeMap<u64, Chain>> {
+    let mut urls: BTreeMap<u64, Vec<SecretString>> = BTreeMap::new();
+    for rpc in rpcs {
+        let chain_id = Chain::new(rpc)?.chain_id().await?;
+        urls.entry(chain_id).or_default().push(rpc.clone());
+    }
+    let chains = urls
+        .into_iter()
+        .map(|(chain_id, urls)| Ok((chain_id, Chain::of(&Profile::of(chain_id), &urls)?)));
+    chains.collect()
+}
+
+/// An exported directory, then the registries that were named.
 async fn files(
     args: &AuditArgs,
     directory: &Path,
     audit: &Audit<'_>,
 ) -> anyhow::Result<Option<Asked>> {
-    let roots = audit
+    let trust = Trust::read(args.trust.as_deref(), &args.registry, None)?;
+    let batches = audit
         .directory(directory)
         .with_context(|| format!("{} cannot be read", directory.display()))?;
-    let [rpc] = args.rpc.as_slice() else {
-        anyhow::ensure!(
-            args.rpc.is_empty(),
-            "a directory is compared with one chain"
-        );
+    if args.rpc.is_empty() {
         return Ok(None);
+    }
+    let chains = connect(&args.rpc).await?;
+    let ids: Vec<u64> = chains.keys().copied().collect();
+    let mut asked = Asked {
+        not_asked: trust
+            .elsewhere(&ids)
+            .iter()
+            .map(Caip10::to_string)
+            .collect(),
+        ..Asked::default()
     };
-    let registry = args
-        .registry
-        .context("whose registry it is is not known (--registry)")?;
-    let chain = Chain::new(rpc)?;
-    let found = chain.chain_id().await?;
-    anyhow::ensure!(
-        found == registry.chain_id,
-        "the RPC is of chain {found}, the registry on chain {}",
-        registry.chain_id
-    );
-    let asked = audit
-        .roots_on_chain(&roots, &chain, registry.address)
-        .await?;
+    for (chain_id, chain) in &chains {
+        let trusted = trust.on(*chain_id);
+        anyhow::ensure!(
+            !trusted.is_empty(),
+            "whose registry it is on chain {chain_id} is not known (--registry or --trust)"
+        );
+        let one = audit.roots_on_chain(&batches, chain, &trusted).await?;
+        asked.finalized += one.finalized;
+        asked.waiting += one.waiting;
+        asked.passed += one.passed;
+    }
     Ok(Some(asked))
 }
 

@@ -29,8 +29,8 @@ const ROWS: i64 = 100;
 /// --batch: the manifest, the marks and all leaves of a batch, as JSON: enough to compute its anchored
 /// root. --merchant: all sales of a merchant in their order, one receipt a line. The files of all batches
 /// and a merchant's receipts together prove that nothing is missing, double or moved. --all: a directory
-/// with the files of all batches and the receipts of their sales, for `counterfoil audit --dir`; it may be
-/// run again, and adds what is new.
+/// with the files of all batches, the receipts of their sales, and what a recovery has declared lost, for
+/// `counterfoil audit --dir`; it may be run again, and adds what is new.
 ///
 /// Example: counterfoil export --batch 1 --out batch-1.json
 #[derive(Debug, Args)]

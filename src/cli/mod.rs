@@ -30,6 +30,7 @@ pub mod registry;
 mod serve;
 mod services;
 mod signals;
+mod trust;
 pub mod verify;
 
 use std::io::Write;

@@ -19,8 +19,8 @@ use secrecy::SecretString;
 
 pub use on_chain::{NotOnChain, receipt_on_chain};
 
+use super::trust::{RegistryName, Trust, parse_merchant, parse_registry};
 use policy::Policy;
-use trust::{RegistryName, Trust, parse_merchant, parse_registry};
 
 /// `counterfoil verify RECEIPT.json`
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! A registry that follows another one after a garbage root, step by step.
 
 use counterfoil::anchor::handover::{HandoverError, Successor};
-use counterfoil::anchor::registry::{self, Terms};
+use counterfoil::anchor::registry::{self, Deployed, Terms};
 use counterfoil::anchor::store::chains;
 use counterfoil::chain::{Signer, anchor_call};
 use counterfoil_proofs::hex;
@@ -91,4 +91,35 @@ async fn what_was_signed_for_a_burnt_batch_is_free_for_the_successor() {
     let mut audit = program(&["audit", "--rpc", rpc]);
     audit.env("DATABASE_URL", it.db.db.url.expose_secret());
     run(&mut audit).await.expect(0);
+    files_name_both_registries(&it, &deployed).await;
+}
+
+/// Files are held against the registries that a reader names, where there is no database.
+async fn files_name_both_registries(it: &Anchored, successor: &Deployed) {
+    let rpc = it.local.url.expose_secret();
+    let directory = std::env::temp_dir().join(format!("counterfoil-files-{}", std::process::id()));
+    let path = directory.to_str().expect("UTF-8");
+    let mut export = program(&["export", "--all", path]);
+    export.env("DATABASE_URL", it.db.db.url.expose_secret());
+    run(&mut export).await.expect(0);
+    let [old, new] = [it.registry.registry, successor.registry].map(|it| it.to_string());
+    let audit = ["audit", "--dir", path, "--rpc", rpc, "--registry", &new];
+    let part = run(&mut program(&audit)).await.expect(2);
+    assert!(part.stdout.contains("1 roots are in none"), "{part:?}");
+    let both = [&audit[..], &["--registry", &old]].concat();
+    let all = run(&mut program(&both)).await.expect(0);
+    assert!(all.stdout.contains("2 roots are final"), "{all:?}");
+    let list = directory.join("counterfoil.json");
+    for (of_old, code) in [(1, 0), (2, 0), (0, 2)] {
+        let registries = json!([
+            { "registry": old, "first_batch": 1, "last_batch": of_old },
+            { "registry": new, "first_batch": 2, "last_batch": null },
+        ]);
+        let trust = json!({ "registries": registries, "merchants": [] });
+        std::fs::write(&list, trust.to_string()).expect("the list");
+        let list = list.to_str().expect("UTF-8");
+        let audit = [&audit[..5], &["--trust", list]].concat();
+        run(&mut program(&audit)).await.expect(code);
+    }
+    std::fs::remove_dir_all(directory).expect("the directory");
 }

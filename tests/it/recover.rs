@@ -1,12 +1,14 @@
 //! A database that lost commits goes on: by the command lines that docs/OPERATIONS.md names.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use counterfoil::anchor::seal;
 use counterfoil::anchor::startup::StartupError;
-use counterfoil::clock::Clock;
+use counterfoil::clock::{Clock, Entropy};
 use counterfoil::http::auth::Role;
 use counterfoil::ids::MerchantId;
+use counterfoil_proofs::manifest::Declared;
 use secrecy::ExposeSecret;
 use tokio::process::Command;
 
@@ -114,14 +116,48 @@ impl Shop {
             .await;
     }
 
+    /// Writes everything as files, and gives what an audit of them says that must end with this code.
+    async fn files(&self, directory: &Path, code: i32) -> String {
+        let path = directory.to_str().expect("UTF-8");
+        self.expect(0, &["export", "--all", path]).await;
+        self.audit_files(directory, code).await
+    }
+
+    async fn audit_files(&self, directory: &Path, code: i32) -> String {
+        let rpc = self.it.local.url.expose_secret();
+        let registry = self.it.registry.registry.to_string();
+        let mut audit = vec!["audit", "--dir", directory.to_str().expect("UTF-8")];
+        audit.extend(["--rpc", rpc, "--registry", &registry]);
+        self.expect(code, &audit).await
+    }
+
     /// The whole installation is right, and says what was lost.
     async fn is_sound(&self, lost: &str) {
+        let files = Files::new();
+        let text = self.files(&files.0, 0).await;
+        assert!(text.contains(lost), "{text}");
         let rpc = self.it.local.url.expose_secret();
         let text = self.expect(0, &["audit", "--rpc", rpc]).await;
         assert!(text.contains(lost), "{text}");
         self.expect(0, &["doctor"]).await;
         let text = self.expect(0, &["recover"]).await;
         assert!(text.starts_with("not in doubt"), "{text}");
+    }
+}
+
+/// A directory that is gone when the test is over.
+struct Files(PathBuf);
+
+impl Files {
+    fn new() -> Self {
+        let name = uuid::Uuid::from_bytes(Entropy::system().bytes()).simple();
+        Self(std::env::temp_dir().join(format!("counterfoil-files-{name}")))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -136,6 +172,8 @@ async fn an_older_copy_in_place_of_the_database_gives_nothing_out_twice() {
     let receipt = shop
         .expect(0, &["receipt", "L-3", "--url", &shop.interface.url])
         .await;
+    let before = Files::new();
+    shop.files(&before.0, 0).await;
 
     shop.restore().await;
     let answer = shop.till.record("L-4", &sale("L-4")).await;
@@ -164,6 +202,11 @@ async fn an_older_copy_in_place_of_the_database_gives_nothing_out_twice() {
     );
     shop.is_sound("declared lost: 2 batches that a registry has, 1 runs of numbers")
         .await;
+    // files from before the loss still say what was in it
+    let text = shop.files(&before.0, 0).await;
+    assert!(text.contains("11 sales of"), "{text}");
+    assert!(text.contains("declared lost: 0 batches"), "{text}");
+    what_files_declare_is_held_against_the_chain(&shop).await;
 
     // the receipt of a lost sale proves itself
     let file = std::env::temp_dir().join(format!("counterfoil-lost-{}.json", std::process::id()));
@@ -235,4 +278,53 @@ async fn a_fail_over_that_lost_nothing_is_accepted_as_it_is() {
         .db
         .run_outside("drop database {}_copy with (force)")
         .await;
+}
+
+async fn what_files_declare_is_held_against_the_chain(shop: &Shop) {
+    let files = Files::new();
+    shop.files(&files.0, 0).await;
+    let declared = files.0.join("declared.json");
+    let text = std::fs::read_to_string(&declared).expect("the file");
+    let all = Declared::parse(text.as_bytes()).expect("a declaration");
+    let change = |change: fn(&mut Declared)| {
+        let mut changed = all.clone();
+        change(&mut changed);
+        changed.to_json()
+    };
+    for (text, part) in [
+        (
+            change(|it| it.lost_batches[0].root[5] ^= 1),
+            "the registry has the root",
+        ),
+        (
+            change(|it| it.lost_batches[1].batch += 1),
+            "goes on with batch 4",
+        ),
+        (
+            change(|it| it.lost_batches[1].chain_id = 1),
+            "the registry has the root",
+        ),
+        (
+            change(|it| drop(it.lost_batches.remove(0))),
+            "goes on with batch 3",
+        ),
+        (change(|it| it.gaps.clear()), "its run begins at"),
+        (change(|it| it.gaps[0].last_seq -= 1), "its run begins at"),
+        (change(|it| it.gaps[0].first_seq += 1), "its run begins at"),
+        (
+            change(|it| it.gaps[0].merchant[3] ^= 1),
+            "its run begins at",
+        ),
+        (
+            text.replace("gaps", "gap"),
+            "declared.json is not what it should be",
+        ),
+    ] {
+        std::fs::write(&declared, &text).expect("the file");
+        let said = shop.audit_files(&files.0, 1).await;
+        assert!(said.contains(part), "{part} for {text}: {said}");
+    }
+    std::fs::remove_file(&declared).expect("the file");
+    let said = shop.audit_files(&files.0, 1).await;
+    assert!(said.contains("goes on with batch 4"), "{said}");
 }

@@ -9,10 +9,12 @@
 //! - [`anchors`]: anchors, their signed transactions, and their states
 //! - [`leases`]: which worker does what
 //! - [`spending`]: what anchoring has cost
+//! - [`declared`]: what a recovery has declared lost
 
 pub mod anchors;
 pub mod batches;
 pub mod chains;
+pub mod declared;
 pub mod handover;
 pub mod leases;
 pub mod operator;

@@ -13,7 +13,8 @@ use sqlx::PgConnection;
 
 use super::{checked_batch, rows_after};
 use crate::anchor::store::batches;
-use crate::audit::directory::{batch_file, sales_file};
+use crate::anchor::store::declared;
+use crate::audit::directory::{batch_file, declared_file, sales_file};
 use crate::ids::MerchantId;
 use crate::sales::archive::Archive;
 use crate::sales::filed::Wanted;
@@ -21,7 +22,8 @@ use crate::sales::filed::Wanted;
 /// Rows that are read at once.
 const ROWS: i64 = 500;
 
-/// Writes all batches, and their sales as receipts. A batch whose files are there is left as it is.
+/// Writes all batches, their sales as receipts, and what was declared lost. A batch whose files are there is
+/// left as it is.
 pub(super) async fn export(
     db: &mut PgConnection,
     archive: &Archive,
@@ -30,8 +32,13 @@ pub(super) async fn export(
     std::fs::create_dir_all(directory)
         .with_context(|| format!("{} cannot be made", directory.display()))?;
     let newest = batches::newest(db).await?.unwrap_or(0);
+    // read after the newest: what is sealed after a gap was declared finds it here
+    let declared = declared::read(db).await?;
     for batch in 1..=newest {
         let id = batch.cast_unsigned();
+        if declared.roots_of(id).next().is_some() {
+            continue;
+        }
         // it is written last, so it says that both are whole
         let path = batch_file(directory, id);
         if path.exists() {
@@ -44,6 +51,11 @@ pub(super) async fn export(
         .await?;
         write(&path, async |out| Ok(writeln!(out, "{}", file.to_json())?)).await?;
     }
+    let path = declared_file(directory);
+    write(&path, async |out| {
+        Ok(writeln!(out, "{}", declared.to_json())?)
+    })
+    .await?;
     Ok(newest.cast_unsigned())
 }
 

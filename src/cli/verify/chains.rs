@@ -6,9 +6,10 @@ use counterfoil_proofs::receipt::Receipt;
 use secrecy::SecretString;
 
 use super::on_chain::{anchor_hints, receipt_on_chain, registry_code};
-use super::trust::{Registries, Trust};
+use super::trust::Registries;
 use super::{Report, Step, on_one_line};
 use crate::chain::{Chain, ChainError, Profile};
+use crate::cli::trust::Trust;
 
 /// A chain that the reader has RPCs of.
 pub(super) struct Asked {
