@@ -305,7 +305,7 @@ async fn what_files_declare_is_held_against_the_chain(shop: &Shop) {
             "the registry has the root",
         ),
         (
-            change(|it| drop(it.lost_batches.remove(0))),
+            change(|it| it.lost_batches.truncate(0)),
             "goes on with batch 3",
         ),
         (change(|it| it.gaps.clear()), "its run begins at"),
