@@ -62,12 +62,12 @@ pub struct SaleAnswer {
 }
 
 impl SaleAnswer {
-    /// The answer for a stored sale.
+    /// The answer for a stored sale. Of the details it shows the hash alone.
     ///
     /// # Errors
     /// When the row is none that the intake wrote.
     pub fn new(stored: &StoredSale, public_url: &str) -> Result<Self, StoredSaleError> {
-        let sale = stored.to_sale()?;
+        let sale = stored.committed().to_sale()?;
         Ok(Self {
             sale_id: SaleId(stored.sale_id),
             merchant_id: MerchantId(stored.merchant_id),

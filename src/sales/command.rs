@@ -6,7 +6,7 @@ mod judge;
 use counterfoil_proofs::leaf::{Kind, OrderId};
 use time::OffsetDateTime;
 
-use super::details::Details;
+use super::details::{Details, Unsalted};
 use super::request::SaleRequest;
 use crate::clock::rfc3339_ms;
 use crate::http::codes;
@@ -39,7 +39,7 @@ pub struct SaleCommand {
     currency: Currency,
     amount_minor: i64,
     sold_at: Option<OffsetDateTime>,
-    details: Details,
+    details: Unsalted,
     fingerprint: [u8; 32],
 }
 
@@ -73,7 +73,7 @@ impl SaleCommand {
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }
-    pub fn details(&self) -> &Details {
+    pub fn details(&self) -> &Unsalted {
         &self.details
     }
 }
@@ -128,7 +128,7 @@ impl SaleCommand {
                     currency,
                     amount_minor,
                     sold_at,
-                    details,
+                    details: details.unsalted(),
                     fingerprint: [0; 32],
                 };
                 let (fingerprint, bytes) = command.digest();

@@ -1,11 +1,13 @@
 //! The details of a sale as they are hashed: canonical JSON (RFC 8785). Fields stand in the order of
-//! their names and strings are all there is, so `serde_json` writes the canonical form directly.
+//! their names and strings are all there is, so `serde_json` writes the canonical form directly, once: salt
+//! and version are put into what was written.
 
 use counterfoil_proofs::hex;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
-/// What a sale's `details` commit to, without salt and version until it is recorded.
+/// What a sale's `details` commit to, but for salt and version, which come to them when it is recorded.
 #[derive(Debug, Clone, Serialize)]
 #[expect(missing_docs, reason = "the fields of the request, in canonical form")]
 pub struct Details {
@@ -25,14 +27,12 @@ pub struct Details {
     pub payments: Vec<Payment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub register: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    salt: Option<String>,
+    // "salt" stands here
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sold_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tax_total: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    v: Option<u8>,
+    // and "v" here
 }
 
 impl Details {
@@ -47,19 +47,52 @@ impl Details {
             metadata: Metadata::default(),
             payments: Vec::new(),
             register: None,
-            salt: None,
             sold_at: None,
             tax_total: None,
-            v: None,
         }
     }
 
-    /// The bytes whose hash the leaf commits to.
-    pub fn canonical(mut self, salt: &[u8; 32]) -> Vec<u8> {
-        self.salt = Some(hex::encode(salt));
-        self.v = Some(1);
+    /// Writes them.
+    pub fn unsalted(&self) -> Unsalted {
         // strings, lists and maps of strings: nothing here can fail to be written
-        serde_json::to_vec(&self).unwrap_or_default()
+        let json = to_raw_value(self).unwrap_or_default();
+        // times and amounts have no characters that are written as others
+        let field = |name: &str, value: &Option<String>| {
+            value
+                .as_ref()
+                .map_or(0, |value| ",\"\":\"\"".len() + name.len() + value.len())
+        };
+        let after = field("sold_at", &self.sold_at) + field("tax_total", &self.tax_total);
+        Unsalted {
+            salt_at: json.get().len() - after - "}".len(),
+            json,
+        }
+    }
+}
+
+/// Details in canonical form without their salt and version.
+#[derive(Debug, Clone)]
+pub struct Unsalted {
+    json: Box<RawValue>,
+    /// Where the salt belongs. Before it stands a field at least: the decimals.
+    salt_at: usize,
+}
+
+impl Unsalted {
+    /// As JSON.
+    pub fn json(&self) -> &RawValue {
+        &self.json
+    }
+
+    /// The bytes whose hash the leaf commits to.
+    pub fn salted(&self, salt: &[u8; 32]) -> Vec<u8> {
+        const VERSION: &str = ",\"v\":1}";
+        let (before, after) = self.json.get().split_at(self.salt_at);
+        let after = &after[..after.len() - "}".len()];
+        let salt = hex::encode(salt);
+        [before, ",\"salt\":\"", &salt, "\"", after, VERSION]
+            .concat()
+            .into_bytes()
     }
 }
 
@@ -124,6 +157,7 @@ mod tests {
         #[test]
         fn what_is_written_is_canonical(
             texts in proptest::collection::vec(proptest::option::of(any::<String>()), 6),
+            times in proptest::collection::vec(proptest::option::of("[0-9T:.Z-]{1,30}"), 2),
             metadata in proptest::collection::btree_map(any::<String>(), any::<String>(), 0..8),
             lines in 0_usize..4,
         ) {
@@ -131,15 +165,15 @@ mod tests {
             details.cashier = texts[0].clone();
             details.customer_ref = texts[1].clone();
             details.register = texts[2].clone();
-            details.sold_at = texts[3].clone();
-            details.tax_total = texts[4].clone();
+            details.sold_at = times[0].clone();
+            details.tax_total = times[1].clone();
             details.metadata = Metadata::new(metadata);
             details.lines = vec![Line {
                 discount: None, name: texts[5].clone(), quantity: "1".into(), sku: texts[0].clone(),
                 tax: texts[1].clone(), unit_price: "1.00".into(),
             }; lines];
             details.payments = vec![Payment { amount: "1.00".into(), method: "cash".into() }; lines];
-            let bytes = details.canonical(&[7; 32]);
+            let bytes = details.unsalted().salted(&[7; 32]);
             prop_assert!(check_canonical(&bytes).is_ok(), "{}", String::from_utf8_lossy(&bytes));
         }
     }
@@ -152,6 +186,6 @@ mod tests {
             ("\u{FFFD}".into(), String::new()),
             ("\u{10000}".into(), String::new()),
         ]);
-        assert!(check_canonical(&details.canonical(&[0; 32])).is_ok());
+        assert!(check_canonical(&details.unsalted().salted(&[0; 32])).is_ok());
     }
 }

@@ -156,7 +156,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(draft: Draft, clock: &Clock, entropy: &Entropy) -> Self {
-        let details = draft.command.details().clone().canonical(&entropy.bytes());
+        let details = draft.command.details().salted(&entropy.bytes());
         Self {
             sale_id: SaleId::new(clock, entropy),
             details_hash: counterfoil_proofs::details::hash(&details),

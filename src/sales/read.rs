@@ -149,6 +149,8 @@ pub async fn read_sale(
 }
 
 fn view(row: &Listed, sales: &Sales) -> Result<SaleView, Problem> {
+    // the details are shown, so they have to be those of the hash
+    row.sale.to_sale()?;
     Ok(SaleView {
         sale: SaleAnswer::new(&row.sale, &sales.site.public_url)?,
         state: row.state.clone(),

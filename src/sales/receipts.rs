@@ -9,7 +9,7 @@ use counterfoil_proofs::receipt::{
     Anchor, AnchorState, BatchRef, Block, MEDIA_TYPE, Receipt, Version,
 };
 use counterfoil_proofs::timestamp::Timestamp;
-use counterfoil_proofs::{hex, verify};
+use counterfoil_proofs::{Hash, hex, verify};
 use serde::Serialize;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -35,6 +35,8 @@ use crate::telemetry;
 pub struct Issued {
     /// The receipt.
     pub receipt: Receipt,
+    /// Its sale's leaf.
+    pub leaf: Hash,
     /// `pending`, `sealed`, `submitted`, `mined` or `finalized`.
     pub state: String,
 }
@@ -66,8 +68,8 @@ pub fn issue(filed: Filed) -> Result<Issued, Problem> {
         batch: None,
         anchors: Vec::new(),
     };
+    let leaf = receipt.sale.leaf();
     if let Some(seal) = seal {
-        let leaf = receipt.sale.leaf();
         let root = fixed(&seal.root).ok_or_else(|| broken("the root"))?;
         receipt.proof = verify::siblings(&seal.proof).map_err(|_| broken("the proof's length"))?;
         if seal.leaf != leaf || verify::inclusion(&leaf, &receipt.proof, &root).is_err() {
@@ -81,7 +83,11 @@ pub fn issue(filed: Filed) -> Result<Issued, Problem> {
         receipt.anchors = seal.anchors.iter().filter_map(anchor).collect();
     }
     receipt.details = String::from_utf8(stored.details).ok();
-    Ok(Issued { receipt, state })
+    Ok(Issued {
+        receipt,
+        leaf,
+        state,
+    })
 }
 
 fn self_check(sale: SaleId, what: &str) -> Problem {
@@ -173,7 +179,11 @@ pub struct ProofAnswer {
 
 impl ProofAnswer {
     fn new(issued: Issued) -> Self {
-        let Issued { receipt, state } = issued;
+        let Issued {
+            receipt,
+            leaf,
+            state,
+        } = issued;
         let recorded_at = Timestamp::from_millis(receipt.sale.recorded_at);
         Self {
             merchant_id: MerchantId(Uuid::from_bytes(receipt.sale.merchant)),
@@ -182,7 +192,7 @@ impl ProofAnswer {
             state,
             recorded_at: recorded_at.map_or_else(String::new, |time| time.to_string()),
             sealed_at: receipt.batch.map(|batch| batch.sealed_at.to_string()),
-            leaf: hex::encode(&receipt.sale.leaf()),
+            leaf: hex::encode(&leaf),
             proof: receipt
                 .proof
                 .iter()

@@ -70,7 +70,8 @@ impl StoredSale {
         })
     }
 
-    fn committed(&self) -> Committed<'_> {
+    /// Its columns without the details' bytes, for what shows none of them.
+    pub fn committed(&self) -> Committed<'_> {
         Committed {
             merchant_id: self.merchant_id,
             sale_id: self.sale_id,

@@ -27,10 +27,9 @@ struct Canonical<'a, D> {
 impl<D: Serialize> Canonical<'_, D> {
     /// The hash, and how many bytes it was taken of.
     fn digest(&self) -> ([u8; 32], usize) {
-        let mut writer = HashWriter::default();
-        // writing to a hasher cannot fail
-        let _ = serde_json::to_writer(&mut writer, self);
-        (writer.hasher.finalize().into(), writer.bytes)
+        // strings, numbers and JSON: nothing here can fail to be written
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        (Sha256::digest(&bytes).into(), bytes.len())
     }
 }
 
@@ -46,7 +45,7 @@ impl SaleCommand {
             customer: self.customer,
             amount: format_minor(self.amount_minor, self.currency),
             currency: self.currency.code(),
-            details: &self.details,
+            details: self.details.json(),
         }
         .digest()
     }
@@ -109,24 +108,6 @@ fn without_salt(details: &[u8]) -> Option<Box<RawValue>> {
     RawValue::from_string(format!("{}{after}}}", &text[..at])).ok()
 }
 
-/// Feeds what is written to a hash, without a buffer.
-#[derive(Default)]
-struct HashWriter {
-    hasher: Sha256,
-    bytes: usize,
-}
-
-impl std::io::Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.hasher.update(bytes);
-        self.bytes += bytes.len();
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +119,7 @@ mod tests {
     fn both(request: Value, target_order: Option<&str>) -> ([u8; 32], Vec<[u8; 32]>) {
         let request = serde_json::from_value(request).unwrap();
         let command = SaleCommand::parse(request, from_unix_ms(1_800_000_000_000)).unwrap();
-        let details = command.details().clone().canonical(&[0xa5; 32]);
+        let details = command.details().salted(&[0xa5; 32]);
         let sale = Sale {
             merchant: [1; 16],
             sale: [2; 16],

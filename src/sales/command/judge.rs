@@ -1,5 +1,7 @@
 //! What the values of a request mean, field by field, each with its bound.
 
+use std::fmt;
+
 use alloy::primitives::Address;
 use counterfoil_proofs::leaf::{Kind, OrderId};
 use time::OffsetDateTime;
@@ -119,20 +121,20 @@ impl Judge {
         }
     }
 
-    fn amount_error(&mut self, at: &str, error: AmountError) {
+    fn amount_error(&mut self, at: impl fmt::Display, error: AmountError) {
         let code = match error {
             AmountError::Malformed => &codes::MONEY_MALFORMED,
             AmountError::Negative => &codes::MONEY_NEGATIVE,
             AmountError::TooManyDecimals { .. } => &codes::MONEY_TOO_MANY_DECIMALS,
             AmountError::TooLarge => &codes::MONEY_TOO_LARGE,
         };
-        self.fault(at, code, error.to_string());
+        self.fault(&at.to_string(), code, error.to_string());
     }
 
     /// An amount in minor units. Where the currency is not known, its form alone is judged.
     pub(super) fn minor(
         &mut self,
-        at: &str,
+        at: impl fmt::Display,
         text: &str,
         currency: Option<Currency>,
     ) -> Option<i64> {
@@ -151,7 +153,7 @@ impl Judge {
 
     pub(super) fn total(
         &mut self,
-        at: &str,
+        at: impl fmt::Display,
         text: Option<&str>,
         currency: Option<Currency>,
     ) -> Option<String> {
@@ -159,20 +161,25 @@ impl Judge {
         currency.map(|currency| format_minor(minor, currency))
     }
 
-    fn decimal(&mut self, at: &str, text: &str, keep: usize) -> String {
+    fn decimal(&mut self, at: impl fmt::Display, text: &str, keep: usize) -> String {
         canonical_decimal(text, keep).unwrap_or_else(|error| {
             self.amount_error(at, error);
             String::new()
         })
     }
 
-    fn text(&mut self, at: &str, text: &str, most: usize) {
+    fn text(&mut self, at: impl fmt::Display, text: &str, most: usize) {
         if text.contains('\0') {
-            self.fault(at, &codes::TEXT_HAS_NUL, "U+0000 is not allowed");
-        }
-        if text.chars().count() > most {
             self.fault(
-                at,
+                &at.to_string(),
+                &codes::TEXT_HAS_NUL,
+                "U+0000 is not allowed",
+            );
+        }
+        // no character has less than a byte
+        if text.len() > most && text.chars().count() > most {
+            self.fault(
+                &at.to_string(),
                 &codes::TEXT_TOO_LONG,
                 format!("at most {most} characters"),
             );
@@ -209,23 +216,27 @@ impl Judge {
                 .map(|(index, Object(line))| {
                     if let Some(sku) = &line.sku {
                         self.text(
-                            &format!("/lines/{index}/sku"),
+                            format_args!("/lines/{index}/sku"),
                             sku,
                             limits::SHORT_TEXT_CHARS,
                         );
                     }
                     if let Some(name) = &line.name {
-                        self.text(&format!("/lines/{index}/name"), name, limits::NAME_CHARS);
+                        self.text(
+                            format_args!("/lines/{index}/name"),
+                            name,
+                            limits::NAME_CHARS,
+                        );
                     }
                     let mut price = |name: &str, text: &str| {
-                        self.decimal(&format!("/lines/{index}/{name}"), text, keep)
+                        self.decimal(format_args!("/lines/{index}/{name}"), text, keep)
                     };
                     details::Line {
                         discount: line.discount.map(|text| price("discount", &text)),
                         tax: line.tax.map(|text| price("tax", &text)),
                         unit_price: price("unit_price", &line.unit_price),
                         quantity: self.decimal(
-                            &format!("/lines/{index}/quantity"),
+                            format_args!("/lines/{index}/quantity"),
                             &line.quantity.0,
                             0,
                         ),
@@ -244,17 +255,20 @@ impl Judge {
         self.count("/payments", payments.len(), limits::PAYMENTS);
         let judged = payments.into_iter().take(limits::PAYMENTS).enumerate().map(
             |(index, Object(payment))| {
-                let method = format!("/payments/{index}/method");
-                self.text(&method, &payment.method, limits::SHORT_TEXT_CHARS);
+                self.text(
+                    format_args!("/payments/{index}/method"),
+                    &payment.method,
+                    limits::SHORT_TEXT_CHARS,
+                );
                 if payment.method.is_empty() {
                     self.fault(
-                        &method,
+                        &format!("/payments/{index}/method"),
                         &codes::TEXT_EMPTY,
                         "name the method, such as cash or card",
                     );
                 }
                 let amount = self.total(
-                    &format!("/payments/{index}/amount"),
+                    format_args!("/payments/{index}/amount"),
                     Some(&payment.amount),
                     currency,
                 );
@@ -273,13 +287,22 @@ impl Judge {
             self.fault("/metadata", &codes::TOO_MANY_KEYS, detail);
         }
         for (key, value) in map.iter().take(limits::METADATA_KEYS) {
-            let at = format!("/metadata/{}", escape(key));
+            let at = MetadataPointer(key);
             self.text(&at, key, limits::METADATA_KEY_CHARS);
             if key.is_empty() {
-                self.fault(&at, &codes::TEXT_EMPTY, "a key is not empty");
+                self.fault(&at.to_string(), &codes::TEXT_EMPTY, "a key is not empty");
             }
             self.text(&at, value, limits::METADATA_VALUE_CHARS);
         }
         Metadata::new(map)
+    }
+}
+
+/// The JSON pointer of an entry, written only where something is wrong.
+struct MetadataPointer<'a>(&'a str);
+
+impl fmt::Display for MetadataPointer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/metadata/{}", escape(self.0))
     }
 }

@@ -209,7 +209,7 @@ impl Answer {
 
 impl KeptSale {
     fn outcome(self, command: &SaleCommand, merchant: MerchantId) -> Option<Outcome> {
-        let details = command.details().clone().canonical(&self.details_salt);
+        let details = command.details().salted(&self.details_salt);
         let fits = self.refers_to.is_some() == command.refers_to().is_some()
             && details::hash(&details) == self.details_hash;
         if !fits {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     fn recorded(command: &SaleCommand, entropy: &Entropy) -> StoredSale {
-        let details = command.details().clone().canonical(&entropy.bytes());
+        let details = command.details().salted(&entropy.bytes());
         let refers_to = command.refers_to().map(|_| Uuid::from_u128(9));
         let added = Added {
             sale_id: Uuid::from_bytes(entropy.bytes()),
