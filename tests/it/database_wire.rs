@@ -1,5 +1,7 @@
-//! A wire between us and Postgres that breaks once, at a message that a test names by a text in it.
+//! A wire between us and Postgres that breaks once, at a message that a test names by a text in it, and
+//! counts the statements that go over it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -35,6 +37,7 @@ pub(crate) struct DatabaseWire {
     /// The database's address by this wire.
     pub(crate) url: SecretString,
     plan: Arc<Mutex<Option<Plan>>>,
+    statements: Arc<AtomicUsize>,
 }
 
 impl DatabaseWire {
@@ -44,12 +47,12 @@ impl DatabaseWire {
         let upstream = (options.get_host().to_owned(), options.get_port());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let plan = Arc::default();
-        let shared = Arc::clone(&plan);
+        let (plan, statements) = (Arc::default(), Arc::default());
+        let (shared, counter) = (Arc::clone(&plan), Arc::clone(&statements));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&upstream).await.expect("Postgres");
-                Line::open(client, server, marker, &shared);
+                Line::open(client, server, marker, &shared, &counter);
             }
         });
         let mut url = reqwest::Url::parse(database.expose_secret()).expect("an address");
@@ -58,7 +61,13 @@ impl DatabaseWire {
         Self {
             url: SecretString::from(url.to_string()),
             plan,
+            statements,
         }
+    }
+
+    /// How many statements were sent so far.
+    pub(crate) fn statements(&self) -> usize {
+        self.statements.load(Ordering::SeqCst)
     }
 
     /// One fault, at the message after so many that pass.
@@ -79,6 +88,7 @@ struct Line {
     plan: Arc<Mutex<Option<Plan>>>,
     /// What happens to the next answer.
     next: Arc<Mutex<Option<Fault>>>,
+    statements: Arc<AtomicUsize>,
     ended: CancellationToken,
 }
 
@@ -88,11 +98,13 @@ impl Line {
         server: TcpStream,
         marker: &'static str,
         plan: &Arc<Mutex<Option<Plan>>>,
+        statements: &Arc<AtomicUsize>,
     ) {
         let line = Self {
             marker,
             plan: Arc::clone(plan),
             next: Arc::default(),
+            statements: Arc::clone(statements),
             ended: CancellationToken::new(),
         };
         let ((from_client, to_client), (from_server, to_server)) =
@@ -107,7 +119,10 @@ impl Line {
 
     async fn questions(self, mut client: OwnedReadHalf, mut server: OwnedWriteHalf) {
         let mut buffer = vec![0; 1 << 16];
+        let mut frames = Frames::default();
         while let Ok(length @ 1..) = client.read(&mut buffer).await {
+            let run = frames.statements_in(&buffer[..length]);
+            self.statements.fetch_add(run, Ordering::SeqCst);
             let message = &buffer[..length];
             let has_marker = |part: &[u8]| part == self.marker.as_bytes();
             if message.windows(self.marker.len()).any(has_marker) {
@@ -156,6 +171,39 @@ impl Line {
                 None
             }
             None => None,
+        }
+    }
+}
+
+/// The messages of a client, as they come in parts.
+#[derive(Default)]
+struct Frames {
+    rest: Vec<u8>,
+    is_started: bool,
+}
+
+impl Frames {
+    /// How many statements these bytes run: an Execute, or a Query (Postgres' documentation, 55.7).
+    fn statements_in(&mut self, bytes: &[u8]) -> usize {
+        self.rest.extend_from_slice(bytes);
+        let mut statements = 0;
+        loop {
+            // before and in the start-up message no kind stands before the length
+            let kind = if self.is_started { 1 } else { 0 };
+            let Some(length) = self.rest.get(kind..kind + 4) else {
+                return statements;
+            };
+            let length = u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
+            if self.rest.len() < kind + length {
+                return statements;
+            }
+            let frame: Vec<u8> = self.rest.drain(..kind + length).collect();
+            if self.is_started {
+                statements += usize::from(matches!(frame[0], b'E' | b'Q'));
+            } else {
+                // a request for TLS is eight bytes long, and answered before the start
+                self.is_started = length > 8;
+            }
         }
     }
 }

@@ -55,5 +55,6 @@ mod schema;
 mod seal;
 mod serving;
 mod signers;
+mod statements;
 mod storms;
 mod tidy;
