@@ -2,35 +2,37 @@
 
 mod description;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use axum::routing::get;
 use axum::{Router, middleware};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::CorsLayer;
-use tower_http::timeout::TimeoutLayer;
+use tower::util::Either;
+use tower::{Layer, Service};
+use tower_http::cors::{Cors, CorsLayer};
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::anchor::batches;
 use crate::http::address::Peer;
+use crate::http::layers::{self, Surrounded};
 use crate::http::problem::Problem;
 use crate::http::rate::{self, Gate, Rates};
-use crate::http::{codes, health, layers, pages};
+use crate::http::{codes, health, pages};
 use crate::limits;
 use crate::sales::{Sales, first_version, read, receipts, record, well_known};
 use description::Description;
@@ -79,10 +81,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     description::complete(gated(true).merge(open()).split_for_parts().1)
 }
 
-/// The routes within their layers; the outermost comes last.
-pub fn router(server: Server) -> Router {
+/// What serves: all routes and what surrounds them, for pages elsewhere too where that was wanted.
+pub type Serving = Either<Cors<Surrounded>, Surrounded>;
+
+/// The routes within what surrounds them.
+pub fn service(server: Server) -> Serving {
     let entropy = server.sales.site.entropy.clone();
-    let places = Arc::new(Semaphore::new(limits::CONCURRENT_REQUESTS));
     let gate = Gate::new(
         server.rates,
         server.sales.keys.clone(),
@@ -90,23 +94,18 @@ pub fn router(server: Server) -> Router {
     );
     let (routes, openapi) = gated(server.first_version)
         .layer(middleware::from_fn_with_state(gate, rate::limit))
-        .merge(open())
+        .merge(open().layer(middleware::from_fn(layers::named)))
         .split_for_parts();
-    let router = routes
+    let pages = pages::routes(description::complete(openapi));
+    let routes = routes
         .with_state(server.sales)
-        .merge(pages::routes(description::complete(openapi)))
-        .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") })
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::REQUEST_TIMEOUT,
-            limits::REQUEST_TIME,
-        ))
-        .layer(CatchPanicLayer::new())
-        .layer(middleware::from_fn_with_state(places, layers::bound))
-        .layer(middleware::from_fn_with_state(entropy, layers::observe));
+        .merge(pages.layer(middleware::from_fn(layers::named)))
+        .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") });
+    let surrounded = Surrounded::new(routes, entropy);
     // without origins no preflight is answered either
     match server.cors_origins {
-        none if none.is_empty() => router,
-        origins => router.layer(cors(origins)),
+        none if none.is_empty() => Either::Right(surrounded),
+        origins => Either::Left(cors(origins).layer(surrounded)),
     }
 }
 
@@ -142,11 +141,15 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
 /// not send its next request's head in time is closed, and beyond [`limits::CONNECTIONS`] none is taken:
 /// `axum::serve` bounds neither, and a caller needs no key to open connections. What fails in one
 /// connection ends that one.
-pub async fn serve(
+pub async fn serve<S>(
     listener: TcpListener,
-    router: Router,
+    service: S,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) {
+) where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits::HEAD_TIME);
@@ -158,12 +161,13 @@ pub async fn serve(
             taken = take(&listener, &places) => taken,
             () = &mut shutdown => break,
         };
-        let router = TowerToHyperService::new(router.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
+        let all = service.clone();
+        let one = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            router.call(request)
+            // always ready: what is too much is answered
+            all.clone().call(request.map(Body::new))
         });
-        let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = open.watch(http.serve_connection(TokioIo::new(stream), one));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = %error, "a connection ended early");

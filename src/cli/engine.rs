@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
 use axum::http::HeaderValue;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
@@ -26,12 +25,12 @@ use crate::http::Site;
 use crate::http::keys::Keys;
 use crate::http::rate::Rates;
 use crate::limits;
-use crate::sales::Sales;
 use crate::sales::archive::Archive;
 use crate::sales::intake::Intake;
 use crate::sales::kept::Keeper;
 use crate::sales::lookup::Lookup;
-use crate::server::{self, Server};
+use crate::sales::{Sales, Services};
+use crate::server::{self, Server, Serving};
 use crate::worker::{self, Worker};
 
 /// How much longer than a request may take the interface is waited for when it stops.
@@ -52,7 +51,7 @@ pub(super) struct Engine {
 
 struct Api {
     listener: TcpListener,
-    router: Router,
+    service: Serving,
     /// The database, and whether it is the one that it was.
     database: (PgPool, Trust),
     /// Redis.
@@ -147,7 +146,7 @@ async fn work(worker: Option<Worker>, stop: CancellationToken) {
 async fn serve_api(api: Option<Api>, stop: CancellationToken) {
     let Some(Api {
         listener,
-        router,
+        service,
         database: (pool, trust),
         cache,
         writes,
@@ -162,7 +161,7 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) {
     }
     let stopped = stop.clone();
     tokio::spawn(async move { trust.watch(&pool, stopped).await });
-    let serving = server::serve(listener, router, stop.clone().cancelled_owned());
+    let serving = server::serve(listener, service, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
         tokio::time::sleep(limits::REQUEST_TIME + STOP_GRACE).await;
@@ -209,7 +208,7 @@ async fn api(config: &Config, trust: &Trust) -> anyhow::Result<Api> {
         config.database_connections,
         trust,
     )?;
-    let mut sales = sales(
+    let mut services = services(
         pool.clone(),
         trust.clone(),
         Archive::new(config.archives.archive_dir.clone()),
@@ -218,18 +217,18 @@ async fn api(config: &Config, trust: &Trust) -> anyhow::Result<Api> {
     );
     let cache = cache(config)?;
     if let Some(cache) = &cache {
-        sales.intake = sales.intake.remembering(cache.clone());
-        sales.kept = Keeper::new(cache.clone());
+        services.intake = services.intake.remembering(cache.clone());
+        services.kept = Keeper::new(cache.clone());
     }
     let server = Server {
-        sales,
+        sales: Sales::new(services),
         first_version: config.http.first_version,
         cors_origins,
         rates: rates(&config.http)?,
     };
     Ok(Api {
         listener,
-        router: server::router(server),
+        service: server::service(server),
         database: (pool, trust.clone()),
         cache,
         writes,
@@ -258,8 +257,14 @@ fn site(config: &Config, address: SocketAddr) -> Site {
 }
 
 /// What the routes of sales and receipts share.
-fn sales(pool: PgPool, trust: Trust, archive: Archive, site: Site, writes: TaskTracker) -> Sales {
-    Sales {
+fn services(
+    pool: PgPool,
+    trust: Trust,
+    archive: Archive,
+    site: Site,
+    writes: TaskTracker,
+) -> Services {
+    Services {
         intake: Intake::new(
             pool.clone(),
             archive.clone(),

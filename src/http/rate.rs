@@ -25,6 +25,7 @@ use super::address::{Network, Peer, client};
 use super::auth::{self, Verdict};
 use super::codes;
 use super::keys::Keys;
+use super::layers;
 use super::problem::Problem;
 use crate::clock::Clock;
 use crate::ids::KeyId;
@@ -96,6 +97,7 @@ impl Gate {
 /// Refuses whoever calls too often, and tells everybody how much they have left.
 pub async fn limit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
+    layers::note_route(&parts.extensions);
     let (verdict, left) = gate.admit(&parts).await;
     let key = verdict.caller().map(|caller| caller.key);
     parts.extensions.insert(verdict);

@@ -23,6 +23,9 @@ pub mod store;
 pub mod stored;
 pub mod well_known;
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use axum::extract::FromRef;
 use sqlx::PgPool;
 
@@ -33,9 +36,12 @@ use intake::Intake;
 use kept::Keeper;
 use lookup::Lookup;
 
+/// The state of the routes: each request has it several times, so it is one reference.
+#[derive(Clone)]
+pub struct Sales(Arc<Services>);
+
 /// What the routes of this folder share.
-#[derive(Clone, FromRef)]
-pub struct Sales {
+pub struct Services {
     /// The database.
     pub pool: PgPool,
     /// Whether it is the one that it was.
@@ -50,4 +56,31 @@ pub struct Sales {
     pub keys: Keys,
     /// The installation.
     pub site: Site,
+}
+
+impl Sales {
+    /// The state with these services.
+    pub fn new(services: Services) -> Self {
+        Self(Arc::new(services))
+    }
+}
+
+impl Deref for Sales {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+impl FromRef<Sales> for PgPool {
+    fn from_ref(sales: &Sales) -> Self {
+        sales.pool.clone()
+    }
+}
+
+impl FromRef<Sales> for Trust {
+    fn from_ref(sales: &Sales) -> Self {
+        sales.trust.clone()
+    }
 }

@@ -20,11 +20,11 @@ use counterfoil::http::auth::Role;
 use counterfoil::http::keys::{self, Keys, NewKey};
 use counterfoil::http::rate::Rates;
 use counterfoil::ids::MerchantId;
-use counterfoil::sales::Sales;
 use counterfoil::sales::archive::Archive;
 use counterfoil::sales::intake::Intake;
 use counterfoil::sales::kept::Keeper;
 use counterfoil::sales::lookup::Lookup;
+use counterfoil::sales::{Sales, Services};
 use counterfoil::server::{self, Server};
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
@@ -143,7 +143,7 @@ impl Running {
         }
         let (looking, at, stopped) = (trust.clone(), pool.clone(), watching.clone());
         tokio::spawn(async move { looking.watch(&at, stopped).await });
-        let sales = Sales {
+        let sales = Sales::new(Services {
             intake,
             lookup: Lookup::new(&pool, &archive),
             kept,
@@ -151,9 +151,9 @@ impl Running {
             pool,
             trust,
             site,
-        };
+        });
         let cors_origins = vec![HeaderValue::from_static(ORIGIN)];
-        let router = server::router(Server {
+        let router = server::service(Server {
             sales,
             first_version: true,
             cors_origins,
