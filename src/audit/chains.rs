@@ -35,9 +35,10 @@ pub struct Asked {
     pub finalized: u64,
     /// Roots that no finalized block has yet.
     pub waiting: u64,
-    /// Roots that none of the registries which were named has, though they are further.
-    pub passed: u64,
-    /// Registries that were not asked, because no RPC of their chain was given.
+    /// Batches of files that none of the registries which were named is for.
+    pub uncovered: u64,
+    /// Registries that were not asked, because no RPC of their chain was given, and of files the chains that
+    /// are said to have what was lost.
     pub not_asked: Vec<String>,
 }
 

@@ -72,7 +72,9 @@ impl Audit<'_> {
         let nothing = Declared::default();
         for batch in batches(directory, &declared)? {
             let mut part = Part::default();
-            let expected = roots.last().map_or(1, |(before, _)| before + 1);
+            let expected = roots
+                .last()
+                .map_or(1, |(before, _)| before.saturating_add(1));
             if batch > expected {
                 let what = format!("the directory goes on with batch {batch}");
                 let subject = Subject::batch(expected);
@@ -100,16 +102,27 @@ impl Audit<'_> {
                     check_batch(files, &before, heads, &mut part)?
                 }
             };
-            if let Root::Computed(root) = root {
-                let same = lost.iter().all(|(_, lost)| *lost == root);
-                let what = "its file gives another root than the one that was declared lost";
-                part.findings
-                    .check(same, &Subject::batch(batch), Of::Root, what);
-            }
+            check_lost(batch, &root, &lost, &mut part.findings);
             roots.push((batch, root));
             self.take(Phase::Batches, part);
         }
+        let mut last = Part::default();
+        last.counts.merchants = heads.len() as u64;
+        self.take(Phase::Batches, last);
         Ok(roots)
+    }
+}
+
+/// That there is one root of a lost batch, and that its files, where they are from before the loss, have it.
+fn check_lost(batch: u64, root: &Root, lost: &[(u64, Hash)], findings: &mut Findings) {
+    let subject = Subject::batch(batch);
+    let one = lost.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    let what = "it was declared lost with two roots";
+    findings.check(one, &subject, Of::Root, what);
+    if let Root::Computed(root) = root {
+        let same = lost.iter().all(|(_, lost)| lost == root);
+        let what = "its file gives another root than the one that was declared lost";
+        findings.check(same, &subject, Of::Root, what);
     }
 }
 
@@ -159,7 +172,16 @@ fn check_batch(
     let Some((file, root)) = read_batch(&path, batch, before, &mut part.findings)? else {
         return Ok(Root::Unknown);
     };
-    let lines = File::open(sales_file(directory, batch))?;
+    let lines = match File::open(sales_file(directory, batch)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let what = "there is no file of its sales";
+            part.findings.add(&Subject::batch(batch), Of::Missing, what);
+            let ends = |mark: &Mark| (mark.merchant, (mark.last_seq, mark.head));
+            heads.extend(file.marks.iter().map(ends));
+            return Ok(Root::Computed(root));
+        }
+        lines => lines?,
+    };
     let mut sales = Sales {
         batch: batch.cast_signed(),
         root,
@@ -219,11 +241,14 @@ impl Sales<'_> {
         let mut next = self.next(&mut lines)?;
         for mark in &self.file.marks {
             let (last, head) = self.heads.get(&mark.merchant).copied().unwrap_or_default();
-            let next_seq = self.declared.past_gap(&mark.merchant, last + 1);
+            let next_seq = self
+                .declared
+                .past_gap(&mark.merchant, last.saturating_add(1));
             let follows = next_seq == mark.first_seq;
             let what = format!("its run begins at {}, not at {next_seq}", mark.first_seq);
             self.findings
                 .check(follows, &self.mark(mark), Of::Mark, &what);
+            self.check_gap(mark);
             let mut head = follows.then_some(head);
             for seq in mark.first_seq..=mark.last_seq {
                 let is_it = |receipt: &Receipt| {
@@ -256,6 +281,16 @@ impl Sales<'_> {
             self.findings.add(&subject, Of::Double, what);
         }
         Ok(read)
+    }
+
+    /// A number of a declared gap is no sale's.
+    fn check_gap(&mut self, mark: &Mark) {
+        let (first, last) = (mark.first_seq, mark.last_seq);
+        if let Some(gap) = self.declared.gap_within(&mark.merchant, first, last) {
+            let (first, last) = (gap.first_seq, gap.last_seq);
+            let what = format!("it has numbers of a gap that was declared, {first} to {last}");
+            self.findings.add(&self.mark(mark), Of::Mark, what);
+        }
     }
 
     fn mark(&self, mark: &Mark) -> Subject {

@@ -81,11 +81,11 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
             let rpcs = asked.not_asked.iter();
             not_checked
                 .extend(rpcs.map(|registry| format!("no RPC was given for {registry} (--rpc)")));
-            if asked.passed > 0 {
+            if asked.uncovered > 0 {
                 not_checked.push(format!(
-                    "{} roots are in none of the registries that were named, which are further: name those \
-                     before them too (--registry, --trust)",
-                    asked.passed
+                    "{} batches are of none of the registries that were named: name those before them too \
+                     (--registry, --trust)",
+                    asked.uncovered
                 ));
             }
         }
@@ -144,25 +144,20 @@ async fn files(
     }
     let chains = connect(&args.rpc).await?;
     let ids: Vec<u64> = chains.keys().copied().collect();
-    let mut asked = Asked {
-        not_asked: trust
-            .elsewhere(&ids)
-            .iter()
-            .map(Caip10::to_string)
-            .collect(),
-        ..Asked::default()
-    };
+    let mut trusted = Vec::with_capacity(chains.len());
     for (chain_id, chain) in &chains {
-        let trusted = trust.on(*chain_id);
+        let on_chain = trust.on(*chain_id);
         anyhow::ensure!(
-            !trusted.is_empty(),
+            !on_chain.is_empty(),
             "whose registry it is on chain {chain_id} is not known (--registry or --trust)"
         );
-        let one = audit.roots_on_chain(&batches, chain, &trusted).await?;
-        asked.finalized += one.finalized;
-        asked.waiting += one.waiting;
-        asked.passed += one.passed;
+        trusted.push((chain, on_chain));
     }
+    let mut asked = audit.roots_on_chains(&batches, &trusted).await?;
+    let elsewhere = trust.elsewhere(&ids);
+    asked
+        .not_asked
+        .extend(elsewhere.iter().map(Caip10::to_string));
     Ok(Some(asked))
 }
 

@@ -105,7 +105,7 @@ async fn files_name_both_registries(it: &Anchored, successor: &Deployed) {
     let [old, new] = [it.registry.registry, successor.registry].map(|it| it.to_string());
     let audit = ["audit", "--dir", path, "--rpc", rpc, "--registry", &new];
     let part = run(&mut program(&audit)).await.expect(2);
-    assert!(part.stdout.contains("1 roots are in none"), "{part:?}");
+    assert!(part.stdout.contains("1 batches are of none"), "{part:?}");
     let both = [&audit[..], &["--registry", &old]].concat();
     let all = run(&mut program(&both)).await.expect(0);
     assert!(all.stdout.contains("2 roots are final"), "{all:?}");

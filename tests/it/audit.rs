@@ -4,7 +4,9 @@ mod archives;
 mod columns;
 mod damage;
 mod damaged;
+mod files;
 mod program;
+mod registries;
 mod tamper;
 
 use std::path::{Path, PathBuf};

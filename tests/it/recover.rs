@@ -8,7 +8,7 @@ use counterfoil::anchor::startup::StartupError;
 use counterfoil::clock::{Clock, Entropy};
 use counterfoil::http::auth::Role;
 use counterfoil::ids::MerchantId;
-use counterfoil_proofs::manifest::Declared;
+use counterfoil_proofs::manifest::{Declared, Gap, LostBatch};
 use secrecy::ExposeSecret;
 use tokio::process::Command;
 
@@ -286,12 +286,34 @@ async fn what_files_declare_is_held_against_the_chain(shop: &Shop) {
     let declared = files.0.join("declared.json");
     let text = std::fs::read_to_string(&declared).expect("the file");
     let all = Declared::parse(text.as_bytes()).expect("a declaration");
+    let broken = (
+        text.replace("gaps", "gap"),
+        "declared.json is not what it should be",
+    );
+    for (text, part) in false_declarations(&all).into_iter().chain([broken]) {
+        std::fs::write(&declared, &text).expect("the file");
+        let said = shop.audit_files(&files.0, 1).await;
+        assert!(said.contains(part), "{part} for {text}: {said}");
+    }
+    // the chain that is asked may have it from another one
+    let mut elsewhere = all;
+    elsewhere.lost_batches[1].chain_id = 1;
+    std::fs::write(&declared, elsewhere.to_json()).expect("the file");
+    let said = shop.audit_files(&files.0, 2).await;
+    assert!(said.contains("no RPC was given for chain 1,"), "{said}");
+    std::fs::remove_file(&declared).expect("the file");
+    let said = shop.audit_files(&files.0, 1).await;
+    assert!(said.contains("goes on with batch 4"), "{said}");
+}
+
+/// What contradicts the batches or the chain, each with what is said of it.
+fn false_declarations(all: &Declared) -> Vec<(String, &'static str)> {
     let change = |change: fn(&mut Declared)| {
         let mut changed = all.clone();
         change(&mut changed);
         changed.to_json()
     };
-    for (text, part) in [
+    vec![
         (
             change(|it| it.lost_batches[0].root[5] ^= 1),
             "the registry has the root",
@@ -300,28 +322,46 @@ async fn what_files_declare_is_held_against_the_chain(shop: &Shop) {
             change(|it| it.lost_batches[1].batch += 1),
             "goes on with batch 4",
         ),
-        (
-            change(|it| it.lost_batches[1].chain_id = 1),
-            "the registry has the root",
-        ),
         (change(|it| it.lost_batches.clear()), "goes on with batch 4"),
         (change(|it| it.gaps.clear()), "its run begins at"),
         (change(|it| it.gaps[0].last_seq -= 1), "its run begins at"),
+        (
+            change(|it| it.gaps[0].first_seq -= 1),
+            "it has numbers of a gap",
+        ),
+        (
+            change(|it| {
+                let (first_seq, last_seq) = (1, 2);
+                let gap = it.gaps[0].clone();
+                it.gaps.insert(
+                    0,
+                    Gap {
+                        first_seq,
+                        last_seq,
+                        ..gap
+                    },
+                );
+            }),
+            "it has numbers of a gap",
+        ),
+        (
+            change(|it| {
+                let other = it.lost_batches[1].clone();
+                it.lost_batches.insert(
+                    1,
+                    LostBatch {
+                        chain_id: 31338,
+                        batch: 2,
+                        ..other
+                    },
+                );
+            }),
+            "it was declared lost with two roots",
+        ),
         (change(|it| it.gaps[0].first_seq += 1), "its run begins at"),
         (
             change(|it| it.gaps[0].merchant[3] ^= 1),
             "its run begins at",
         ),
-        (
-            text.replace("gaps", "gap"),
-            "declared.json is not what it should be",
-        ),
-    ] {
-        std::fs::write(&declared, &text).expect("the file");
-        let said = shop.audit_files(&files.0, 1).await;
-        assert!(said.contains(part), "{part} for {text}: {said}");
-    }
-    std::fs::remove_file(&declared).expect("the file");
-    let said = shop.audit_files(&files.0, 1).await;
-    assert!(said.contains("goes on with batch 4"), "{said}");
+    ]
 }

@@ -11,15 +11,15 @@ use crate::{
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// Batches and numbers that were lost for good. A claim: no root commits to it, and whoever accepts it says
-/// so.
+/// so. Both lists ascend, and gaps do not overlap.
 ///
 /// As JSON: `{"version": 1, "lostBatches": [{"chainId": "1", "batch": "7", "root": "0x…"}], "gaps":
 /// [{"merchant": "0x…", "firstSeq": "8", "lastSeq": "10007", "reason": "…"}]}`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Declared {
-    /// Batches that a registry has and the recorder has not, with their sales.
+    /// Batches that a registry has and the recorder has not, with their sales. Ascending by batch and chain.
     pub lost_batches: Vec<LostBatch>,
-    /// Numbers that are given to no sale any more.
+    /// Numbers that are given to no sale any more. Ascending by merchant and number.
     pub gaps: Vec<Gap>,
 }
 
@@ -65,7 +65,7 @@ impl Declared {
         }
         let lost = object.required("lostBatches")?;
         let gaps = object.required("gaps")?;
-        Ok(Declared {
+        let declared = Declared {
             lost_batches: lost
                 .list(MAX_ENTRIES)?
                 .map(|entry| LostBatch::read(&entry))
@@ -74,7 +74,22 @@ impl Declared {
                 .list(MAX_ENTRIES)?
                 .map(|entry| Gap::read(&entry))
                 .collect::<Result<_, _>>()?,
-        })
+        };
+        let ascends = |pair: &[LostBatch]| {
+            (pair[0].batch, pair[0].chain_id) < (pair[1].batch, pair[1].chain_id)
+        };
+        if !declared.lost_batches.windows(2).all(ascends) {
+            return Err(lost.fault(Fault::Value("ascending by batch and chain")));
+        }
+        let ascends = |pair: &[Gap]| {
+            (pair[0].merchant, pair[0].last_seq) < (pair[1].merchant, pair[1].first_seq)
+        };
+        if !declared.gaps.windows(2).all(ascends) {
+            return Err(gaps.fault(Fault::Value(
+                "ascending by merchant and number, without overlaps",
+            )));
+        }
+        Ok(declared)
     }
 
     /// The file's JSON, which [`parse`](Declared::parse) reads back.
@@ -84,19 +99,24 @@ impl Declared {
 
     /// The roots that registries have of a batch, each with its chain; none where it was not lost.
     pub fn roots_of(&self, batch: u64) -> impl Iterator<Item = (u64, Hash)> {
-        let of_batch = self.lost_batches.iter().filter(move |it| it.batch == batch);
+        let from = self.lost_batches.partition_point(|it| it.batch < batch);
+        let of_batch = self.lost_batches[from..]
+            .iter()
+            .take_while(move |it| it.batch == batch);
         of_batch.map(|it| (it.chain_id, it.root))
     }
 
-    /// The gap of a merchant that a number is in.
-    pub fn gap_at(&self, merchant: &[u8; 16], seq: u64) -> Option<&Gap> {
-        let mut gaps = self.gaps.iter();
-        gaps.find(|gap| gap.merchant == *merchant && (gap.first_seq..=gap.last_seq).contains(&seq))
+    /// The first gap of a merchant that has one of these numbers, both ends included.
+    pub fn gap_within(&self, merchant: &[u8; 16], first: u64, last: u64) -> Option<&Gap> {
+        let before = |gap: &Gap| (gap.merchant, gap.last_seq) < (*merchant, first);
+        let gap = self.gaps.get(self.gaps.partition_point(before))?;
+        (gap.merchant == *merchant && gap.first_seq <= last).then_some(gap)
     }
 
-    /// The number, or where it is in a gap of the merchant the first one behind that.
+    /// The number, or where a gap of the merchant begins with it the first one behind that.
     pub fn past_gap(&self, merchant: &[u8; 16], seq: u64) -> u64 {
-        self.gap_at(merchant, seq)
+        self.gap_within(merchant, seq, seq)
+            .filter(|gap| gap.first_seq == seq)
             .map_or(seq, |gap| gap.last_seq.saturating_add(1))
     }
 }
@@ -104,9 +124,14 @@ impl Declared {
 impl LostBatch {
     fn read(at: &Cursor<'_>) -> Result<LostBatch, ParseError> {
         let object = at.object(&["chainId", "batch", "root"])?;
+        let batch = object.required("batch")?;
+        let number = batch.decimal()?;
+        if number == 0 {
+            return Err(batch.fault(Fault::Value("1 or more")));
+        }
         Ok(LostBatch {
             chain_id: object.required("chainId")?.decimal()?,
-            batch: object.required("batch")?.decimal()?,
+            batch: number,
             root: object.required("root")?.hex()?,
         })
     }
@@ -196,10 +221,20 @@ mod tests {
         for (merchant, seq, expected) in [
             ([2; 16], 7, 7),
             ([2; 16], 8, u64::MAX),
-            ([2; 16], 9, u64::MAX),
+            ([2; 16], 9, 9),
             ([3; 16], 8, 8),
         ] {
             assert_eq!(declared.past_gap(&merchant, seq), expected, "{seq}");
+        }
+        for (merchant, first, last, there) in [
+            ([2; 16], 1, 7, false),
+            ([2; 16], 1, 8, true),
+            ([2; 16], 9, 9, true),
+            ([1; 16], 9, 9, false),
+            ([3; 16], 9, 9, false),
+        ] {
+            let gap = declared.gap_within(&merchant, first, last);
+            assert_eq!(gap.is_some(), there, "{merchant:?} {first} to {last}");
         }
     }
 
@@ -209,12 +244,44 @@ mod tests {
         for (from, to, pointer) in [
             ("\"version\":1", "\"version\":2", "/version"),
             ("\"7\"", "7", "/lostBatches/0/batch"),
+            ("\"batch\":\"7\"", "\"batch\":\"0\"", "/lostBatches/0/batch"),
             ("\"8\"", "\"0\"", "/gaps/0/lastSeq"),
             ("reason", "why", "/gaps/0/why"),
             ("0x03", "0x3", "/lostBatches/0/root"),
         ] {
             let error = Declared::parse(json.replacen(from, to, 1).as_bytes()).unwrap_err();
             assert_eq!(error.pointer, pointer, "{from} to {to}");
+        }
+    }
+
+    #[test]
+    fn lists_ascend() {
+        let lost = |chain_id, batch| LostBatch {
+            chain_id,
+            batch,
+            root: [3; 32],
+        };
+        let gap = |merchant, first_seq, last_seq| Gap {
+            merchant: [merchant; 16],
+            first_seq,
+            last_seq,
+            reason: String::new(),
+        };
+        for (lost_batches, gaps, fault) in [
+            (
+                vec![lost(2, 7), lost(1, 8)],
+                vec![gap(1, 8, 9), gap(1, 10, 10), gap(2, 1, 1)],
+                None,
+            ),
+            (vec![lost(2, 7), lost(1, 7)], vec![], Some("/lostBatches")),
+            (vec![lost(1, 7), lost(1, 7)], vec![], Some("/lostBatches")),
+            (vec![], vec![gap(1, 8, 9), gap(1, 9, 10)], Some("/gaps")),
+            (vec![], vec![gap(2, 1, 1), gap(1, 8, 9)], Some("/gaps")),
+        ] {
+            let declared = Declared { lost_batches, gaps };
+            let read = Declared::parse(declared.to_json().as_bytes());
+            let found = read.err().map(|error| error.pointer);
+            assert_eq!(found.as_deref(), fault, "{declared:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use counterfoil_proofs::Hash;
 use counterfoil_proofs::manifest::{Declared, Gap, LostBatch};
 use sqlx::{PgConnection, Result};
 
-/// All of it, ascending.
+/// All of it, in the order that it is written in.
 pub async fn read(conn: &mut PgConnection) -> Result<Declared> {
     let lost = sqlx::query!(
         r#"select chain_id, batch_id, root as "root: Hash" from batch_lost order by batch_id, chain_id"#

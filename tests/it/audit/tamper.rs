@@ -18,7 +18,7 @@ const ROUNDS: u64 = 300;
 /// One round in so many is a byte of the archive's file.
 const FILE_ROUNDS: u64 = 20;
 
-fn setting(name: &str, default: u64) -> u64 {
+pub(super) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
