@@ -8,16 +8,19 @@ mod draft;
 mod leaves;
 mod share;
 
+use std::sync::Arc;
+
 use counterfoil_proofs::manifest::ManifestError;
 use counterfoil_proofs::tree::TreeError;
 use counterfoil_proofs::{Hash, hex};
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::store::RowCount;
 use super::store::chains;
-use super::store::seal::{self as store, SealHead, Waiting};
+use super::store::seal::{self as store, SealHead, Seals, Waiting};
 use crate::chain::is_production;
 use crate::clock::{Entropy, from_unix_ms};
 use crate::telemetry;
@@ -25,7 +28,7 @@ use draft::{Draft, Frozen};
 use leaves::{Fault, MerchantLeaves};
 
 /// Rows that one statement writes: enough to forget the statement. Their proofs are some 4 MB, which is
-/// what both ends of the connection hold of them at a time.
+/// what both ends of the connection hold of them at a time, and ours of the next ones.
 const ROWS_A_STATEMENT: usize = 8192;
 
 /// What a step of sealing did.
@@ -133,7 +136,7 @@ pub async fn step(
         }
     };
     let has_frozen = Instant::now();
-    let outcome = write(&mut conn, &head, &frozen).await?;
+    let outcome = write(&mut conn, &head, &Arc::new(frozen)).await?;
     if let Outcome::Sealed {
         batch,
         root,
@@ -182,6 +185,7 @@ async fn read(conn: &mut PgConnection, batch_leaves: usize) -> Result<Read, Seal
     let mut snapshot = conn
         .begin_with("begin isolation level repeatable read read only")
         .await?;
+    store::find_rows_by_index(&mut snapshot).await?;
     let head = store::head(&mut snapshot).await?;
     let chains = chains::current(&mut snapshot).await?;
     let shares = if chains.is_empty() {
@@ -211,14 +215,14 @@ async fn waiting(conn: &mut PgConnection, chains: &[i64]) -> Result<Vec<Waiting>
 async fn write(
     conn: &mut PgConnection,
     read: &SealHead,
-    frozen: &Frozen,
+    frozen: &Arc<Frozen>,
 ) -> Result<Outcome, SealError> {
     let Frozen {
         manifest,
         marks,
         rows,
         ..
-    } = frozen;
+    } = frozen.as_ref();
     let batch = manifest.batch.cast_signed();
     let mut tx = conn.begin().await?;
     if store::lock_head(&mut tx).await? != *read {
@@ -235,10 +239,7 @@ async fn write(
     )
     .await?;
     store::insert_marks(&mut tx, batch, marks).await?;
-    for rows in rows.chunks(ROWS_A_STATEMENT) {
-        let written = store::write_seals(&mut tx, batch, &frozen.seals(rows)).await?;
-        RowCount::check("the seal of sales", rows.len(), written)?;
-    }
+    write_rows(&mut tx, batch, frozen).await?;
     let cleared = store::clear_queue(&mut tx, marks).await?;
     RowCount::check("the clearing of the queue", rows.len(), cleared)?;
     let moved = store::move_mark_heads(&mut tx, marks).await?;
@@ -257,4 +258,33 @@ async fn write(
         leaves: rows.len(),
         merchants: marks.len(),
     })
+}
+
+/// Writes onto the rows. While the database writes some, a core of ours puts the next proofs together.
+async fn write_rows(
+    conn: &mut PgConnection,
+    batch: i64,
+    frozen: &Arc<Frozen>,
+) -> Result<(), SealError> {
+    let mut ready: Option<JoinHandle<Seals>> = None;
+    for first in (0..frozen.rows.len()).step_by(ROWS_A_STATEMENT) {
+        let frozen = Arc::clone(frozen);
+        let next = tokio::task::spawn_blocking(move || {
+            let end = frozen.rows.len().min(first + ROWS_A_STATEMENT);
+            frozen.seals(&frozen.rows[first..end])
+        });
+        if let Some(before) = ready.replace(next) {
+            write_seals(conn, batch, &before.await?).await?;
+        }
+    }
+    if let Some(last) = ready {
+        write_seals(conn, batch, &last.await?).await?;
+    }
+    Ok(())
+}
+
+async fn write_seals(conn: &mut PgConnection, batch: i64, seals: &Seals) -> Result<(), SealError> {
+    let written = store::write_seals(conn, batch, seals).await?;
+    RowCount::check("the seal of sales", seals.sales.len(), written)?;
+    Ok(())
 }

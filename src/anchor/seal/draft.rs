@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::SealError;
 use super::leaves::MerchantLeaves;
-use crate::anchor::store::seal::{SealHead, Seals};
+use crate::anchor::store::seal::{Run, SealHead, Seals};
 use crate::clock::{Entropy, unix_ms};
 
 /// Everything that a batch is made of. There is at least one merchant.
@@ -43,6 +43,7 @@ pub(super) struct Frozen {
 /// Where a sale stands in the tree.
 pub(super) struct Row {
     pub(super) merchant_id: Uuid,
+    pub(super) seq: i64,
     pub(super) sale_id: Uuid,
     pub(super) leaf: Hash,
     pub(super) index: usize,
@@ -113,13 +114,17 @@ impl Draft {
     fn rows(&self, tree: &Tree) -> Vec<Row> {
         let mut rows = Vec::with_capacity(tree.leaves().len());
         for MerchantLeaves {
-            merchant_id, sales, ..
+            merchant_id,
+            first_seq,
+            sales,
+            ..
         } in &self.merchants
         {
-            rows.extend(sales.iter().filter_map(|sale| {
+            rows.extend((*first_seq..).zip(sales).filter_map(|(seq, sale)| {
                 let index = tree.index_of(&sale.leaf)?;
                 Some(Row {
                     merchant_id: *merchant_id,
+                    seq,
                     sale_id: sale.sale_id,
                     leaf: sale.leaf,
                     index,
@@ -135,18 +140,33 @@ impl Frozen {
     /// large batch are hundreds of megabytes.
     pub(super) fn seals(&self, rows: &[Row]) -> Seals {
         let mut seals = Seals::default();
-        for row in rows {
-            let before = seals.proofs.len();
+        for (place, row) in (1..).zip(rows) {
+            match (seals.runs.last_mut(), seals.oldest.last_mut()) {
+                (Some(run), Some(oldest))
+                    if run.merchant_id == row.merchant_id && run.last_seq + 1 == row.seq =>
+                {
+                    run.last_seq = row.seq;
+                    *oldest = row.sale_id.min(*oldest);
+                }
+                _ => {
+                    seals.runs.push(Run {
+                        merchant_id: row.merchant_id,
+                        first_seq: row.seq,
+                        last_seq: row.seq,
+                    });
+                    seals.shifts.push(place - row.seq);
+                    seals.oldest.push(row.sale_id);
+                }
+            }
             let siblings = self.tree.proof(row.index);
+            seals.proof_starts.push(1 + seals.proofs.len() as i32);
             seals.proofs.extend_from_slice(siblings.as_flattened());
             seals.proofs.extend_from_slice(&self.manifest_hash);
-            let length = seals.proofs.len() - before;
-            seals.proof_lengths.push(length as i32);
-            seals.merchants.push(row.merchant_id);
             seals.sales.push(row.sale_id);
             seals.leaves.extend_from_slice(&row.leaf);
             seals.indices.push(row.index as i32);
         }
+        seals.proof_starts.push(1 + seals.proofs.len() as i32);
         seals
     }
 }

@@ -1,7 +1,5 @@
 //! The leaves of a batch, computed from the stored rows.
 
-use std::collections::HashSet;
-
 use counterfoil_proofs::Hash;
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -56,10 +54,14 @@ pub(super) async fn compute(
     let mut hashing: Option<JoinHandle<Vec<Part>>> = None;
     for reads in pages(shares) {
         let runs: Vec<Run> = reads.iter().map(|share| share.run).collect();
-        let rows = store::sales(conn, &runs).await?;
+        let mut rows = store::sales(conn, &runs).await?;
         let queue = store::queued(conn, &runs).await?;
         // the database reads on while a core of ours hashes
-        let next = tokio::task::spawn_blocking(move || leaves_of(&reads, &rows, &queue));
+        let next = tokio::task::spawn_blocking(move || {
+            // nearly so already, but for a run that spans months
+            rows.sort_by_key(|row| (row.merchant_id, row.seq));
+            leaves_of(&reads, &rows, &queue)
+        });
         if let Some(before) = hashing.replace(next) {
             all.add(before.await?);
         }
@@ -71,8 +73,8 @@ pub(super) async fn compute(
     Ok((all.merchants, all.faults))
 }
 
-/// What stands in the queue: merchant, number and sale.
-type Queue = HashSet<(Uuid, i64, Uuid)>;
+/// What stands in the queue: merchant, number and sale, ascending.
+type Queue = [(Uuid, i64, Uuid)];
 
 /// What a read gives of one merchant.
 type Part = (MerchantLeaves, Option<Fault>);
@@ -201,7 +203,8 @@ fn leaf(seq: i64, row: &UnsealedSale, queue: &Queue) -> Result<SaleLeaf, String>
     if row.sealed {
         return Err("the sale is in a batch already".to_owned());
     }
-    if !queue.contains(&(row.merchant_id, row.seq, row.sale_id)) {
+    let entry = (row.merchant_id, row.seq, row.sale_id);
+    if queue.binary_search(&entry).is_err() {
         return Err("the sale is not in the queue".to_owned());
     }
     let sale = row

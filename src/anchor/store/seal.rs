@@ -1,7 +1,5 @@
 //! What waits for a batch, the head that sealing locks, and a batch as it is written.
 
-use std::collections::HashSet;
-
 use counterfoil_proofs::Hash;
 use counterfoil_proofs::manifest::{Manifest, Mark};
 use sqlx::{PgConnection, Result};
@@ -88,18 +86,23 @@ pub struct Run {
     pub last_seq: i64,
 }
 
-/// What sealing writes onto the rows of some sales, one array a column; leaves and proofs back to back,
-/// as one value: as arrays of values they would be copied three times more on their way.
+/// What sealing writes onto the rows of some runs, one array a column, in the order of the runs and their
+/// numbers; leaves and proofs back to back, as one value: as arrays of values they would be copied three
+/// times more on their way.
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "columns, described in the migration")]
 pub struct Seals {
-    pub merchants: Vec<Uuid>,
+    pub runs: Vec<Run>,
+    /// What is added to a number of each run for its place in the arrays below, from 1.
+    pub shifts: Vec<i64>,
+    /// The smallest id of each run.
+    pub oldest: Vec<Uuid>,
     pub sales: Vec<Uuid>,
     pub leaves: Vec<u8>,
     pub indices: Vec<i32>,
     pub proofs: Vec<u8>,
-    /// How long each proof is, bytes.
-    pub proof_lengths: Vec<i32>,
+    /// The first byte of each proof, from 1, and the one behind the last.
+    pub proof_starts: Vec<i32>,
 }
 
 /// The head, as it stands.
@@ -174,7 +177,7 @@ pub async fn waiting(conn: &mut PgConnection, test: bool) -> Result<Vec<Waiting>
     .await
 }
 
-/// The sales of some runs, ascending by merchant and number.
+/// The sales of some runs, in their order; those of a run by month, and in a month by number.
 pub async fn sales(conn: &mut PgConnection, runs: &[Run]) -> Result<Vec<UnsealedSale>> {
     let Runs {
         merchants,
@@ -190,9 +193,7 @@ pub async fn sales(conn: &mut PgConnection, runs: &[Run]) -> Result<Vec<Unsealed
            -- the offset keeps a run one scan of its index
            cross join lateral (select s.* from sale s
                                where s.merchant_id = run.merchant_id
-                                 and s.seq between run.first_seq and run.last_seq
-                               order by s.seq offset 0) s
-           order by s.merchant_id, s.seq"#,
+                                 and s.seq between run.first_seq and run.last_seq offset 0) s"#,
         &merchants,
         &firsts,
         &lasts
@@ -201,30 +202,37 @@ pub async fn sales(conn: &mut PgConnection, runs: &[Run]) -> Result<Vec<Unsealed
     .await
 }
 
-/// What the queue holds of some runs: merchant, number and sale. Read apart from [`sales`], one scan a run:
-/// joined, every sale is looked up in the queue, which takes three times as long as the rest.
-pub async fn queued(conn: &mut PgConnection, runs: &[Run]) -> Result<HashSet<(Uuid, i64, Uuid)>> {
+/// What the queue holds of some runs: merchant, number and sale, ascending. Read apart from [`sales`], one
+/// scan and one row a run: joined, every sale is looked up in the queue, which takes three times as long as
+/// the rest.
+pub async fn queued(conn: &mut PgConnection, runs: &[Run]) -> Result<Vec<(Uuid, i64, Uuid)>> {
     let Runs {
         merchants,
         firsts,
         lasts,
     } = Runs::of(runs);
     let rows = sqlx::query!(
-        "select p.merchant_id, p.seq, p.sale_id
-         from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as run(merchant_id, first_seq, last_seq)
-         cross join lateral (select p.* from pending_sale p
-                             where p.merchant_id = run.merchant_id
-                               and p.seq between run.first_seq and run.last_seq offset 0) p",
+        r#"select run.merchant_id as "merchant_id!", p.seqs as "seqs!", p.sales as "sales!"
+           from unnest($1::uuid[], $2::bigint[], $3::bigint[]) as run(merchant_id, first_seq, last_seq)
+           cross join lateral (
+               select coalesce(array_agg(p.seq), '{}') as seqs, coalesce(array_agg(p.sale_id), '{}') as sales
+               from pending_sale p
+               where p.merchant_id = run.merchant_id
+                 and p.seq between run.first_seq and run.last_seq) p"#,
         &merchants,
         &firsts,
         &lasts
     )
     .fetch_all(conn)
     .await?;
-    let entries = rows
-        .into_iter()
-        .map(|row| (row.merchant_id, row.seq, row.sale_id));
-    Ok(entries.collect())
+    let mut entries: Vec<(Uuid, i64, Uuid)> = Vec::new();
+    for row in rows {
+        let numbered = row.seqs.into_iter().zip(row.sales);
+        entries.extend(numbered.map(|(seq, sale)| (row.merchant_id, seq, sale)));
+    }
+    // they come as they stand in the index
+    entries.sort_unstable();
+    Ok(entries)
 }
 
 /// Runs, one array a column.
@@ -389,7 +397,8 @@ pub async fn move_mark_heads(conn: &mut PgConnection, marks: &[Mark]) -> Result<
 pub async fn find_rows_by_index(conn: &mut PgConnection) -> Result<()> {
     sqlx::query!(
         "select set_config(name, 'off', true)
-         from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_bitmapscan', 'enable_memoize']) name",
+         from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_bitmapscan', 'enable_memoize',
+                            'enable_seqscan']) name",
     )
     .fetch_all(conn)
     .await?;
@@ -397,29 +406,39 @@ pub async fn find_rows_by_index(conn: &mut PgConnection) -> Result<()> {
 }
 
 /// Writes leaf, batch and proof onto sales that have none; how many there were.
+///
+/// Each run is one scan of the index by number, and a row's number says where its values stand in the
+/// arrays: looking up every sale by its id costs as much again as half the update. The smallest id of a run
+/// keeps the months before it out of the scan.
 pub async fn write_seals(conn: &mut PgConnection, batch: i64, seals: &Seals) -> Result<u64> {
-    let starts: Vec<i32> = seals
-        .proof_lengths
-        .iter()
-        .scan(1, |next, length| {
-            Some(std::mem::replace(next, *next + length))
-        })
-        .collect();
+    let Runs {
+        merchants,
+        firsts,
+        lasts,
+    } = Runs::of(&seals.runs);
     let done = sqlx::query!(
         "update sale s
-         set leaf = substring($4::bytea from 32 * w.place::integer - 31 for 32), batch_id = $1,
-             leaf_index = w.leaf_index, proof = substring($6::bytea from w.proof_start for w.proof_length)
-         from unnest($2::uuid[], $3::uuid[], $5::integer[], $7::integer[], $8::integer[])
-              with ordinality as w(merchant_id, sale_id, leaf_index, proof_start, proof_length, place)
-         where s.merchant_id = w.merchant_id and s.sale_id = w.sale_id and s.batch_id is null",
+         set leaf = substring($8::bytea from 32 * (s.seq + run.shift)::integer - 31 for 32), batch_id = $1,
+             leaf_index = ($9::integer[])[s.seq + run.shift],
+             proof = substring($10::bytea
+                 from ($11::integer[])[s.seq + run.shift]
+                 for ($11::integer[])[s.seq + run.shift + 1] - ($11::integer[])[s.seq + run.shift])
+         from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::uuid[])
+              as run(merchant_id, first_seq, last_seq, shift, oldest)
+         where s.merchant_id = run.merchant_id and s.seq between run.first_seq and run.last_seq
+           and s.sale_id >= run.oldest
+           and s.sale_id = ($7::uuid[])[s.seq + run.shift] and s.batch_id is null",
         batch,
-        &seals.merchants,
+        &merchants,
+        &firsts,
+        &lasts,
+        &seals.shifts,
+        &seals.oldest,
         &seals.sales,
         &seals.leaves,
         &seals.indices,
         &seals.proofs,
-        &starts,
-        &seals.proof_lengths
+        &seals.proof_starts
     );
     Ok(done.execute(conn).await?.rows_affected())
 }
