@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use counterfoil::clock::{Clock, Entropy};
-use counterfoil::dev::{ChainOptions, Options, Services};
+use counterfoil::dev::{ChainOptions, DevError, Options, Services};
 use counterfoil::http::auth::Role;
 use counterfoil::http::keys::{self, NewKey};
 use counterfoil::ids::MerchantId;
@@ -341,7 +341,8 @@ impl Kept {
 }
 
 impl Drop for Kept {
-    /// Let go of and taken up again, so that a Postgres that was started anew is found by its pid file. On a thread with a runtime of its own: dropping cannot wait.
+    /// Let go of and taken up again, so that a Postgres that was started anew is found by its pid file. On a
+    /// thread with a runtime of its own: dropping cannot wait.
     fn drop(&mut self) {
         drop(self.services.take());
         let options = self.options.clone();
@@ -351,12 +352,24 @@ impl Drop for Kept {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                let services = Services::start(&options).await.expect("the services");
-                services.discard().await.expect("they end");
+                taken_up(&options).await.discard().await.expect("they end");
             });
         });
         if ending.join().is_err() {
             eprintln!("services were left in {}", self.options.data_dir.display());
         }
+    }
+}
+
+/// Services that were let go of. A process that is being started by another thread has our lock on them
+/// until it is its own program.
+async fn taken_up(options: &Options) -> Services {
+    let mut tries = 0;
+    loop {
+        match Services::start(options).await {
+            Err(DevError::InUse { .. }) if tries < 50 => tries += 1,
+            services => return services.expect("the services"),
+        }
+        sleep(Duration::from_millis(100)).await;
     }
 }
