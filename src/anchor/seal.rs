@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 use super::store::RowCount;
 use super::store::chains;
-use super::store::seal::{self as store, SealHead, Seals, Waiting};
+use super::store::seal::{self as store, SealHead, Waiting};
+use super::store::sealed::{self, Seals};
 use crate::chain::is_production;
 use crate::clock::{Entropy, from_unix_ms};
 use crate::telemetry;
@@ -229,7 +230,7 @@ async fn write(
         return Ok(Outcome::Lost);
     }
     store::find_rows_by_index(&mut tx).await?;
-    store::insert_batch(
+    sealed::insert_batch(
         &mut tx,
         manifest,
         &frozen.root,
@@ -238,11 +239,11 @@ async fn write(
         frozen.oldest,
     )
     .await?;
-    store::insert_marks(&mut tx, batch, marks).await?;
+    sealed::insert_marks(&mut tx, batch, marks).await?;
     write_rows(&mut tx, batch, frozen).await?;
-    let cleared = store::clear_queue(&mut tx, marks).await?;
+    let cleared = sealed::clear_queue(&mut tx, marks).await?;
     RowCount::check("the clearing of the queue", rows.len(), cleared)?;
-    let moved = store::move_mark_heads(&mut tx, marks).await?;
+    let moved = sealed::move_mark_heads(&mut tx, marks).await?;
     RowCount::check("the moving of merchants' heads", marks.len(), moved)?;
     let next = SealHead {
         next_batch: batch + 1,
@@ -284,7 +285,7 @@ async fn write_rows(
 }
 
 async fn write_seals(conn: &mut PgConnection, batch: i64, seals: &Seals) -> Result<(), SealError> {
-    let written = store::write_seals(conn, batch, seals).await?;
+    let written = sealed::write_seals(conn, batch, seals).await?;
     RowCount::check("the seal of sales", seals.sales.len(), written)?;
     Ok(())
 }

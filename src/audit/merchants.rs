@@ -242,6 +242,10 @@ impl Tail<'_> {
         let behind = self.merchant.gaps.iter().all(|(_, last)| *last < next_seq);
         let what = "next_seq is within a gap that was declared";
         findings.check(behind, &subject, Of::Copy, what);
+        if let Some(first) = self.merchant.gap_with_sales {
+            let what = format!("the gap that was declared from {first} on has numbers of sales");
+            findings.add(&subject, Of::Copy, what);
+        }
         let what = format!(
             "next_seq is {next_seq}, and there are sales up to {}",
             self.next - 1

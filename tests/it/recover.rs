@@ -207,6 +207,7 @@ async fn an_older_copy_in_place_of_the_database_gives_nothing_out_twice() {
     assert!(text.contains("11 sales of"), "{text}");
     assert!(text.contains("declared lost: 0 batches"), "{text}");
     what_files_declare_is_held_against_the_chain(&shop).await;
+    a_gap_is_of_no_sale(&shop).await;
 
     // the receipt of a lost sale proves itself
     let file = std::env::temp_dir().join(format!("counterfoil-lost-{}.json", std::process::id()));
@@ -364,4 +365,24 @@ fn false_declarations(all: &Declared) -> Vec<(String, &'static str)> {
             "its run begins at",
         ),
     ]
+}
+
+/// Neither one that was made up, nor one that was made longer.
+async fn a_gap_is_of_no_sale(shop: &Shop) {
+    let rpc = shop.it.local.url.expose_secret();
+    for (change, back) in [
+        (
+            "insert into seq_gap select merchant_id, 1, 2, now(), 'none' from merchant",
+            "delete from seq_gap where first_seq = 1",
+        ),
+        (
+            "update seq_gap set first_seq = first_seq - 1",
+            "update seq_gap set first_seq = first_seq + 1",
+        ),
+    ] {
+        assert_eq!(shop.it.db.execute(change).await, 1);
+        let text = shop.expect(1, &["audit", "--rpc", rpc]).await;
+        assert!(text.contains("has numbers of sales"), "{text}");
+        assert_eq!(shop.it.db.execute(back).await, 1);
+    }
 }

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::SealError;
 use super::leaves::MerchantLeaves;
-use crate::anchor::store::seal::{Run, SealHead, Seals};
+use crate::anchor::store::seal::{Run, SealHead};
+use crate::anchor::store::sealed::Seals;
 use crate::clock::{Entropy, unix_ms};
 
 /// Everything that a batch is made of. There is at least one merchant.

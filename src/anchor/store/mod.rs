@@ -1,7 +1,7 @@
 //! The SQL of anchoring. Every function takes a connection; none begins or commits.
 //!
 //! # Layout
-//! - [`seal`]: what waits, the head that sealing locks, a batch as it is written
+//! - [`seal`]: what waits, the head that sealing locks; [`sealed`]: a batch as it is written
 //! - [`batches`]: batches as they are read again
 //! - [`chains`]: registries, the head that reserving locks, which database this is
 //! - [`handover`]: to another account, registry or chain
@@ -19,6 +19,7 @@ pub mod handover;
 pub mod leases;
 pub mod operator;
 pub mod seal;
+pub mod sealed;
 pub mod spending;
 
 /// A statement that was to touch an exact number of rows touched another.

@@ -21,6 +21,8 @@ pub(in crate::audit) struct MerchantRow {
     pub(in crate::audit) covered: i64,
     /// Numbers that were declared as lost, first and last, ascending.
     pub(in crate::audit) gaps: Vec<(i64, i64)>,
+    /// The first number of one that sales have numbers of.
+    pub(in crate::audit) gap_with_sales: Option<i64>,
     pub(in crate::audit) hold: Option<(i64, String)>,
     pub(in crate::audit) queued: i64,
     pub(in crate::audit) oldest_queued: Option<OffsetDateTime>,
@@ -80,6 +82,10 @@ pub(in crate::audit) async fn rows(
                         order by g.first_seq) as "gap_firsts!: Vec<i64>",
                   array(select g.last_seq from seq_gap g where g.merchant_id = i.merchant_id
                         order by g.first_seq) as "gap_lasts!: Vec<i64>",
+                  (select min(g.first_seq) from seq_gap g
+                   where g.merchant_id = i.merchant_id
+                     and exists (select from recorded_sale s where s.merchant_id = g.merchant_id
+                                 and s.seq between g.first_seq and g.last_seq)) as "gap_with_sales?",
                   w.seq as "hold_seq?", w.reason as "hold_reason?",
                   (select count(*) from pending_sale p where p.merchant_id = i.merchant_id) as "queued!",
                   (select p.recorded_at from pending_sale p where p.merchant_id = i.merchant_id
@@ -106,6 +112,7 @@ pub(in crate::audit) async fn rows(
             last_mark: row.mark_seq.zip(row.mark_head),
             covered: row.covered,
             gaps: row.gap_firsts.into_iter().zip(row.gap_lasts).collect(),
+            gap_with_sales: row.gap_with_sales,
             hold: row.hold_seq.zip(row.hold_reason),
             queued: row.queued,
             oldest_queued: row.oldest_queued,
