@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use counterfoil::anchor::publish;
+use counterfoil::anchor::store::operator;
 use counterfoil::clock::Entropy;
 use counterfoil::worker::{self, Worker};
 use secrecy::ExposeSecret;
@@ -132,10 +133,9 @@ async fn a_pause_during_a_signature_keeps_what_was_signed_from_being_kept() {
     it.db.execute("delete from anchor_attempt").await;
     it.db.execute("update anchor set state = 'reserved'").await;
     let mut pause = it.db.owner.begin().await.expect("a transaction");
-    sqlx::query("update chain_head set paused_at = now()")
-        .execute(&mut *pause)
-        .await
-        .expect("the pause");
+    let now = it.clock.now();
+    let is_new = operator::pause(&mut pause, 31337, now).await;
+    assert!(is_new.expect("the pause"));
     let waits = "select count(*) from pg_stat_activity
                  where datname = current_database() and wait_event_type = 'Lock'";
     let paused = async {
@@ -147,7 +147,12 @@ async fn a_pause_during_a_signature_keeps_what_was_signed_from_being_kept() {
     };
     let (outcome, ()) = tokio::join!(it.publish(), paused);
     assert_eq!(outcome, publish::Outcome::Paused);
-    assert_eq!(it.states().await, ["reserved"]);
+    // nothing is left reserved: what waits goes together once it is resumed, with the same nonce
+    assert_eq!(it.states().await, [""; 0]);
+    it.seal_batches(1).await;
     command(&it, "resume --chain 31337").await.expect(0);
     it.publish_and_mine().await;
+    let together =
+        "select count(*) from anchor where nonce = 0 and first_batch = 1 and last_batch = 2";
+    assert_eq!(it.db.count(together).await, 1);
 }
