@@ -212,7 +212,11 @@ pub struct Config {
     /// How long sales wait for their batch at most
     #[arg(long, env = "COUNTERFOIL_BATCH_INTERVAL", default_value = "1m", value_parser = humantime::parse_duration)]
     pub batch_interval: Duration,
-    /// Sales that make a batch before its interval is over, and its size at most (1 to 1048576)
+    /// Sales that are sealed before the interval is over, once so many wait (1 to 1048576)
+    #[arg(long, env = "COUNTERFOIL_SEAL_AT", default_value_t = limits::SEAL_AT as u32,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub seal_at: u32,
+    /// Sales of a batch at most (1 to 1048576)
     #[arg(long, env = "COUNTERFOIL_BATCH_LEAVES", default_value_t = limits::BATCH_LEAVES as u32,
           value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     pub batch_leaves: u32,

@@ -31,7 +31,7 @@ const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(600);
 /// The pause between two slices of old refusals: whoever records sales meanwhile does not feel it.
 const PURGE_PAUSE: Duration = Duration::from_millis(250);
 /// How often it is looked whether enough sales wait for a batch before its interval is over.
-const BACKLOG_EVERY: Duration = Duration::from_millis(500);
+const BACKLOG_EVERY: Duration = Duration::from_millis(250);
 /// How often it is looked whether a doubt about the database is settled.
 const IN_DOUBT_PAUSE: Duration = Duration::from_secs(1);
 /// The pause after a failure; doubled after each further one.
@@ -52,7 +52,9 @@ pub struct Worker {
     pub entropy: Entropy,
     /// How long sales wait for their batch at most.
     pub batch_interval: Duration,
-    /// Sales that make a batch before that, and its size at most.
+    /// Sales that do not wait so long: once so many are there, they are sealed.
+    pub seal_at: usize,
+    /// Sales of a batch at most.
     pub batch_leaves: usize,
     /// The chains to anchor on, each with its account.
     pub publishers: Vec<Publisher>,
@@ -82,7 +84,8 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
     }
 }
 
-/// Seals each interval, and earlier when a full batch waits.
+/// Seals each interval, and earlier when enough wait: what is sealed often is sealed in small portions, which
+/// keep nobody waiting.
 async fn seal_loop(worker: Worker, shutdown: CancellationToken) {
     let mut tries = Tries::new("seal", shutdown);
     let mut lease = Lease::of_sealing(&worker.entropy);
@@ -101,7 +104,7 @@ async fn seal_loop(worker: Worker, shutdown: CancellationToken) {
             // perhaps another worker can
             None => drop(tries.step(lease.release(&worker.pool)).await),
             Some(seal::Outcome::Sealed { .. }) => {
-                if !is_full_batch_waiting(&worker, &mut tries).await {
+                if !is_enough_waiting(&worker, &mut tries).await {
                     wait_for_batch(&worker, &mut tries, &mut lease).await;
                 }
             }
@@ -111,7 +114,7 @@ async fn seal_loop(worker: Worker, shutdown: CancellationToken) {
     tries.step(lease.release(&worker.pool)).await;
 }
 
-/// Waits until the interval is over, a full batch waits, an operator asks for one, or another worker has
+/// Waits until the interval is over, enough sales wait, an operator asks for one, or another worker has
 /// taken over.
 async fn wait_for_batch(worker: &Worker, tries: &mut Tries, lease: &mut Lease) {
     let until = Instant::now() + worker.batch_interval;
@@ -123,7 +126,7 @@ async fn wait_for_batch(worker: &Worker, tries: &mut Tries, lease: &mut Lease) {
         if tries.step(lease.hold(&worker.pool)).await != Some(true) {
             return;
         }
-        if is_full_batch_waiting(worker, tries).await || is_seal_requested(worker, tries).await {
+        if is_enough_waiting(worker, tries).await || is_seal_requested(worker, tries).await {
             return;
         }
     }
@@ -138,9 +141,10 @@ async fn seal_request(pool: &PgPool) -> Result<bool, sqlx::Error> {
     operator::take_seal_request(&mut *pool.acquire().await?).await
 }
 
-async fn is_full_batch_waiting(worker: &Worker, tries: &mut Tries) -> bool {
+async fn is_enough_waiting(worker: &Worker, tries: &mut Tries) -> bool {
     let waiting = tries.step(backlog(&worker.pool)).await;
-    waiting.is_some_and(|waiting| waiting >= worker.batch_leaves as i64)
+    let enough = worker.seal_at.min(worker.batch_leaves);
+    waiting.is_some_and(|waiting| waiting >= enough as i64)
 }
 
 async fn backlog(pool: &PgPool) -> Result<i64, sqlx::Error> {

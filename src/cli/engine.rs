@@ -186,6 +186,7 @@ fn worker(config: &Config, publishers: Vec<Publisher>, trust: Trust) -> anyhow::
         clock: Clock::system(),
         entropy: Entropy::system(),
         batch_interval: config.batch_interval,
+        seal_at: usize::try_from(config.seal_at)?,
         batch_leaves: usize::try_from(config.batch_leaves)?,
         publishers,
     })

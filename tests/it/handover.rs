@@ -88,6 +88,7 @@ impl Shop {
             entropy: Entropy::system(),
             trust: self.it.db.trust.clone(),
             batch_interval: Duration::from_millis(500),
+            seal_at: 1000,
             batch_leaves: 1000,
             publishers: vec![publisher],
         };

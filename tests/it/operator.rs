@@ -83,6 +83,7 @@ async fn what_waits_is_sealed_when_it_is_asked_for() {
         entropy: Entropy::system(),
         trust: it.db.trust.clone(),
         batch_interval: Duration::from_secs(3600),
+        seal_at: 1000,
         batch_leaves: 1000,
         publishers: vec![it.publisher.clone()],
     };

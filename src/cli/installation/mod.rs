@@ -239,6 +239,7 @@ fn config(
         role: Role::All,
         migrate: true,
         batch_interval: plan.interval,
+        seal_at: u32::try_from(limits::SEAL_AT).unwrap_or(u32::MAX),
         batch_leaves: u32::try_from(limits::BATCH_LEAVES).unwrap_or(u32::MAX),
         log_format: LogFormat::Text,
     }
