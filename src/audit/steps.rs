@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 
 use sqlx::{Connection, PgConnection, PgPool};
 use time::OffsetDateTime;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::filed::Archives;
@@ -115,6 +116,8 @@ pub(super) struct Part {
 pub struct Audit<'a> {
     pub(super) sums: RefundSums,
     archives: Archives,
+    /// Percent of the time that a connection works.
+    pace: u32,
     progress: &'a (dyn Progress + Sync),
     state: Mutex<State>,
 }
@@ -151,6 +154,7 @@ impl<'a> Audit<'a> {
         Self {
             sums: RefundSums::new(entropy.bytes()),
             archives: Archives::default(),
+            pace: 100,
             progress,
             state: Mutex::default(),
         }
@@ -160,6 +164,15 @@ impl<'a> Audit<'a> {
     #[must_use]
     pub fn with_archives(mut self, directory: Option<PathBuf>) -> Self {
         self.archives = Archives(directory);
+        self
+    }
+
+    /// The same, whose connections work so many percent of the time and rest between two ranges, so that
+    /// whoever sells beside it hardly feels it. What waits for a busy core counts as work: the busier the
+    /// database, the more of it is left to others.
+    #[must_use]
+    pub fn at_pace(mut self, percent: u8) -> Self {
+        self.pace = u32::from(percent.clamp(1, 100));
         self
     }
 
@@ -207,6 +220,7 @@ impl<'a> Audit<'a> {
     ) -> Result<(), sqlx::Error> {
         let mut conn = pool.acquire().await?;
         loop {
+            let begun = Instant::now();
             let mut snapshot = conn
                 .begin_with("begin isolation level repeatable read read only")
                 .await?;
@@ -216,6 +230,9 @@ impl<'a> Audit<'a> {
             let part = self.check(&mut snapshot, &range).await?;
             snapshot.commit().await?;
             self.take(phase, part);
+            if self.pace < 100 {
+                sleep(begun.elapsed() * (100 - self.pace) / self.pace).await;
+            }
         }
     }
 

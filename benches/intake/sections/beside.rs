@@ -13,6 +13,8 @@ use crate::stage::Sale;
 
 /// What the intake may lose to whatever runs beside it, percent.
 const LOSS: f64 = 20.0;
+/// Percent of the time that an audit works beside the intake.
+const PACE: &str = "30";
 /// Sales that are to be sealed within [`SEALED_WITHIN`].
 const SEALED: f64 = 100_000.0;
 /// From the queue to the committed batch, seconds.
@@ -90,7 +92,7 @@ impl Bench<'_> {
                 .load(format!("with audit, round {round}"), figures);
         }
         self.report.at_most(
-            "lost by the intake to an audit",
+            format!("lost by the intake to an audit at --pace {PACE}"),
             "%",
             LOSS,
             loss(without, with),
@@ -118,7 +120,7 @@ impl Bench<'_> {
 async fn audits(database_url: String, rpc_url: String) -> anyhow::Result<()> {
     loop {
         let output = Command::new(PROGRAM)
-            .arg("audit")
+            .args(["audit", "--pace", PACE])
             .env_clear()
             .env("DATABASE_URL", &database_url)
             .env("RPC_URL", &rpc_url)

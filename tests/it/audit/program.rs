@@ -51,6 +51,11 @@ async fn the_exit_code_is_the_verdict() {
         Some(findings as u64)
     );
     assert!(text.contains(r#""part":"fields""#), "{text}");
+    // however much of the time it rests
+    let (code, rested) = run(&it, &["audit", "--rpc", rpc, "--json", "--pace", "60"]);
+    assert_eq!(code, 1, "{rested}");
+    assert_eq!(rested.lines().last(), text.lines().last());
+    assert_eq!(run(&it, &["audit", "--pace", "0"]), (64, String::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
