@@ -1,15 +1,17 @@
-//! The flushes: a task a lane, from the push that makes the lane until nothing is left in it.
+//! The flushes: a task a lane, from the push that makes the lane until nothing is left in it. Redis is asked
+//! about the next flush while one is written.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sqlx::PgPool;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::in_flight::Held;
-use super::queue::{self, BOUNDS, Full, Load, Pushed, Queue};
+use super::queue::{self, BOUNDS, Full, Loaded, Pushed, Queue};
 use super::remembered::{Lock, Remembered, Standing};
 use super::{Draft, IntakeError, Outcome, Prepared, write};
 use crate::database::trust::Trust;
@@ -68,6 +70,13 @@ impl Caller {
     }
 }
 
+/// A row that nobody has answered, as far as Redis knows.
+struct Asked {
+    row: Waiting,
+    /// Its key's lock, where there is a Redis to hold one.
+    lock: Option<Lock>,
+}
+
 /// Flushes the lanes into the database.
 #[derive(Clone)]
 pub(super) struct Flusher {
@@ -95,7 +104,7 @@ impl Flusher {
         }
     }
 
-    /// With what Redis remembers, asked before each flush.
+    /// With what Redis remembers, asked about each row.
     pub(super) fn remembering(self, remembered: Remembered) -> Self {
         Self {
             remembered: Some(remembered),
@@ -115,7 +124,7 @@ impl Flusher {
     pub(super) fn push(
         &self,
         merchant: MerchantId,
-        rows: Vec<(Waiting, Load)>,
+        rows: Loaded<Waiting>,
     ) -> Result<(), IntakeError> {
         let (pushed, waiting) = {
             let mut queue = queue::lock(&self.queue);
@@ -124,7 +133,7 @@ impl Flusher {
         metrics::gauge!(telemetry::INTAKE_ROWS).set(waiting as f64);
         match pushed {
             Ok(Pushed::Waits) => Ok(()),
-            Ok(Pushed::Flush) => {
+            Ok(Pushed::Drain) => {
                 self.tasks.spawn(self.clone().lane(merchant));
                 Ok(())
             }
@@ -137,36 +146,41 @@ impl Flusher {
 
     /// Flushes a lane until nothing waits in it.
     async fn lane(self, merchant: MerchantId) {
-        queue::drain(&self.queue, merchant, |rows| {
-            // in a task of its own: a panic costs the callers of one flush their answer, never the lane
-            let flush = tokio::spawn(self.clone().flush(merchant, rows));
-            async move {
-                if let Err(error) = flush.await {
-                    tracing::error!(error = %error, merchant = %merchant, "a flush broke off");
-                }
-            }
-        })
-        .await;
+        // in tasks of their own: a panic costs the callers of one flush their answer, never the lane
+        let ask = |rows| {
+            let asking = tokio::spawn(self.clone().unanswered(merchant, rows));
+            async move { unless_broken(merchant, asking.await) }
+        };
+        let write = |rows| {
+            let writing = tokio::spawn(self.clone().write(merchant, rows));
+            async move { unless_broken(merchant, writing.await) }
+        };
+        queue::drain(&self.queue, merchant, ask, write).await;
     }
 
     /// One call of the database for all of `rows`, and everybody's answer.
-    async fn flush(self, merchant: MerchantId, rows: Vec<Waiting>) {
+    async fn write(self, merchant: MerchantId, rows: Vec<Asked>) {
         // never closed
         let _turn = self.turns.acquire().await.ok();
         if !self.trust.is_sound() {
-            rows.into_iter()
-                .for_each(|row| row.tell(Err(IntakeError::InDoubt)));
+            self.refuse(rows, &IntakeError::InDoubt);
             return;
         }
-        let (rows, locks) = self.unanswered(merchant, in_time(rows)).await;
+        let (rows, late) = rows
+            .into_iter()
+            .partition(|asked| asked.row.caller.since.elapsed() < limits::MERCHANT_LOCK_WAIT);
+        self.refuse(late, &IntakeError::Late);
+        let rows: Vec<Asked> = rows;
         if rows.is_empty() {
             return;
         }
         metrics::histogram!(telemetry::FLUSH_ROWS).record(rows.len() as f64);
-        let (prepared, callers): (Vec<_>, Vec<_>) = rows
-            .into_iter()
-            .map(|waiting| (waiting.prepared, waiting.caller))
-            .unzip();
+        let (mut prepared, mut callers, mut locks) = (Vec::new(), Vec::new(), Vec::new());
+        for Asked { row, lock } in rows {
+            prepared.push(row.prepared);
+            callers.push(row.caller);
+            locks.push(lock);
+        }
         // a database that does not even refuse must not hold the lane for ever
         let written = timeout(
             limits::FLUSH_TIME,
@@ -201,39 +215,38 @@ impl Flusher {
         }
     }
 
-    /// The rows that nobody has answered, as far as Redis knows, and their locks. Those that it has an
-    /// answer for are told it; single ones that another process works on wait a little, and not in the
-    /// lane.
-    async fn unanswered(
-        &self,
-        merchant: MerchantId,
-        rows: Vec<Waiting>,
-    ) -> (Vec<Waiting>, Vec<Option<Lock>>) {
-        let Some(remembered) = &self.remembered else {
-            return (rows, Vec::new());
+    /// Tells the callers of rows that are not written why, and gives their locks back.
+    fn refuse(&self, rows: Vec<Asked>, why: &IntakeError) {
+        for Asked { row, lock } in rows {
+            self.remember(vec![lock], std::slice::from_ref(&row.prepared), None);
+            row.tell(Err(why.clone()));
+        }
+    }
+
+    /// The rows that nobody has answered, as far as Redis knows. Those that it has an answer for are told
+    /// it; single ones that another process works on wait a little, and not in the lane.
+    async fn unanswered(self, merchant: MerchantId, rows: Loaded<Waiting>) -> Loaded<Asked> {
+        let standings = match &self.remembered {
+            Some(remembered) => {
+                let drafts: Vec<&Draft> = rows.iter().map(|(row, _)| &row.prepared.draft).collect();
+                remembered.begin(merchant, &drafts).await
+            }
+            None => rows.iter().map(|_| Standing::Free(None)).collect(),
         };
-        let drafts: Vec<&Draft> = rows.iter().map(|row| &row.prepared.draft).collect();
-        let standings = remembered.begin(merchant, &drafts).await;
-        let (mut free, mut locks) = (Vec::new(), Vec::new());
-        for (row, standing) in rows.into_iter().zip(standings) {
+        let mut free = Vec::with_capacity(rows.len());
+        for ((row, load), standing) in rows.into_iter().zip(standings) {
             match standing {
-                Standing::Free(lock) => {
-                    free.push(row);
-                    locks.push(lock);
-                }
+                Standing::Free(lock) => free.push((Asked { row, lock }, load)),
                 Standing::Answered(outcome) => row.tell(Ok(outcome)),
                 Standing::Busy if row.caller.is_alone => {
                     self.tasks.spawn(self.clone().later(merchant, row));
                 }
                 // those behind it in its request may refund it, so it keeps its place: the database
                 // lets one process at a time at a merchant too
-                Standing::Busy => {
-                    free.push(row);
-                    locks.push(None);
-                }
+                Standing::Busy => free.push((Asked { row, lock: None }, load)),
             }
         }
-        (free, locks)
+        free
     }
 
     /// Puts a row that another process works on into its lane again, for as long as a repeat waits.
@@ -278,13 +291,10 @@ impl Flusher {
     }
 }
 
-/// Those that have not waited for too long; the others are told so, and are not written.
-fn in_time(rows: Vec<Waiting>) -> Vec<Waiting> {
-    let (rows, late): (Vec<_>, Vec<_>) = rows
-        .into_iter()
-        .partition(|waiting| waiting.caller.since.elapsed() < limits::MERCHANT_LOCK_WAIT);
-    for waiting in late {
-        waiting.tell(Err(IntakeError::Late));
-    }
-    rows
+/// What a task came to; nothing where it broke off, and its callers learn that there is no answer.
+fn unless_broken<T: Default>(merchant: MerchantId, ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|error| {
+        tracing::error!(error = %error, merchant = %merchant, "a flush broke off");
+        T::default()
+    })
 }

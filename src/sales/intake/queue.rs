@@ -1,15 +1,19 @@
 //! What waits to be recorded, a lane a merchant. Nothing in here waits, locks or knows of a database, so
 //! that a test can try every interleaving of callers and flushes.
 //!
-//! A lane exists for as long as somebody flushes it: the push that makes it says so, and the flusher goes
-//! on taking until nothing is left. So there is one flush of a merchant at a time, and what arrives during
-//! one goes together in the next.
+//! A lane exists for as long as somebody drains it: the push that makes it says so, and whoever drains it
+//! goes on taking until nothing is left. So one flush of a merchant is written at a time, and what arrives
+//! during one goes together in the next, about which is asked meanwhile.
+
+mod drain;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ids::MerchantId;
 use crate::limits;
+
+pub use drain::drain;
 
 /// An amount of rows and of their bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +49,9 @@ impl Load {
     }
 }
 
+/// Rows, each with its load.
+pub type Loaded<T> = Vec<(T, Load)>;
+
 /// How much may wait and be written at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -78,12 +85,12 @@ pub struct Full;
 
 /// What a push asks of the one who pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "without a flusher the lane waits for ever"]
+#[must_use = "a lane that nobody drains waits for ever"]
 pub enum Pushed {
-    /// Nothing: the lane is being flushed.
+    /// Nothing: the lane is being drained.
     Waits,
-    /// To flush the lane: call [`Queue::next`] until it gives nothing.
-    Flush,
+    /// To [`drain`] the lane.
+    Drain,
 }
 
 /// The lanes of all merchants.
@@ -97,10 +104,8 @@ pub struct Queue<T> {
 #[derive(Debug)]
 struct Lane<T> {
     waiting: VecDeque<(T, Load)>,
-    /// Of what waits and what is in the flush.
+    /// Of what waits, and of what was taken and has not ended.
     load: Load,
-    /// Of what is in the flush.
-    flushing: Load,
 }
 
 impl<T> Queue<T> {
@@ -113,7 +118,7 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Rows that wait or are being written.
+    /// Rows that wait, are asked about or are being written.
     pub fn rows(&self) -> usize {
         self.load.rows
     }
@@ -123,7 +128,7 @@ impl<T> Queue<T> {
     ///
     /// # Errors
     /// [`Full`] when they would pass a bound.
-    pub fn push(&mut self, merchant: MerchantId, rows: Vec<(T, Load)>) -> Result<Pushed, Full> {
+    pub fn push(&mut self, merchant: MerchantId, rows: Loaded<T>) -> Result<Pushed, Full> {
         if rows.is_empty() {
             return Ok(Pushed::Waits);
         }
@@ -144,52 +149,49 @@ impl<T> Queue<T> {
         let lane = self.lanes.entry(merchant).or_insert_with(|| Lane {
             waiting: VecDeque::new(),
             load: Load::default(),
-            flushing: Load::default(),
         });
         lane.load = lane.load.plus(pushed);
         lane.waiting.extend(rows);
-        Ok(if is_new { Pushed::Flush } else { Pushed::Waits })
+        Ok(if is_new { Pushed::Drain } else { Pushed::Waits })
     }
 
-    /// Ends the flush that a lane is in, whose rows make room, and takes those of the next: the oldest,
-    /// as many as fit. When none wait the lane is gone and its flusher is to end.
-    pub fn next(&mut self, merchant: MerchantId) -> Vec<T> {
-        let Some(lane) = self.lanes.get_mut(&merchant) else {
-            return Vec::new();
-        };
-        let ended = std::mem::take(&mut lane.flushing);
-        lane.load = lane.load.minus(ended);
-        self.load = self.load.minus(ended);
+    /// Takes the oldest rows of a lane that fit into a flush beside those that are in it already; none while
+    /// fewer than `least` wait. They keep their place until they have ended.
+    pub fn take(&mut self, merchant: MerchantId, beside: Load, least: usize) -> Loaded<T> {
         let mut rows = Vec::new();
+        let Some(lane) = self.lanes.get_mut(&merchant) else {
+            return rows;
+        };
+        if lane.waiting.len() < least {
+            return rows;
+        }
+        let mut sum = beside;
         while let Some((_, load)) = lane.waiting.front() {
-            let sum = lane.flushing.plus(*load);
-            if !rows.is_empty() && !sum.fits(self.bounds.flush) {
+            sum = sum.plus(*load);
+            if sum.rows > 1 && !sum.fits(self.bounds.flush) {
                 break;
             }
-            lane.flushing = sum;
-            rows.extend(lane.waiting.pop_front().map(|(row, _)| row));
-        }
-        if rows.is_empty() {
-            self.lanes.remove(&merchant);
+            rows.extend(lane.waiting.pop_front());
         }
         rows
     }
-}
 
-/// Flushes a lane until nothing waits in it: what a push that answers [`Pushed::Flush`] asks for. The
-/// lock is held for a step and never while writing. `write` must not panic, or the lane has no flusher
-/// any more.
-pub async fn drain<T, W: Future<Output = ()>>(
-    queue: &Mutex<Queue<T>>,
-    merchant: MerchantId,
-    mut write: impl FnMut(Vec<T>) -> W,
-) {
-    loop {
-        let rows = lock(queue).next(merchant);
-        if rows.is_empty() {
-            return;
+    /// Gives the places of rows back that were taken.
+    pub fn end(&mut self, merchant: MerchantId, ended: Load) {
+        if let Some(lane) = self.lanes.get_mut(&merchant) {
+            lane.load = lane.load.minus(ended);
+            self.load = self.load.minus(ended);
         }
-        write(rows).await;
+    }
+
+    /// Closes a lane of which every row has ended; false while one waits.
+    pub fn close(&mut self, merchant: MerchantId) -> bool {
+        let is_empty = |lane: &Lane<T>| lane.waiting.is_empty();
+        if !self.lanes.get(&merchant).is_none_or(is_empty) {
+            return false;
+        }
+        self.lanes.remove(&merchant);
+        true
     }
 }
 
@@ -230,19 +232,30 @@ mod tests {
         range.map(|row| (row, Load::row(bytes))).collect()
     }
 
+    fn taken(queue: &mut Queue<u32>, merchant: MerchantId, beside: Load, least: usize) -> Vec<u32> {
+        let rows = queue.take(merchant, beside, least);
+        rows.into_iter().map(|(row, _)| row).collect()
+    }
+
     #[test]
-    fn what_arrives_during_a_flush_goes_together_in_the_next_in_order() {
+    fn a_lane_is_there_from_its_first_push_until_nothing_waits_in_it() {
         let mut queue = Queue::new(SMALL);
-        let a = merchant(1);
-        assert_eq!(queue.push(a, rows(0..1, 1)), Ok(Pushed::Flush));
-        assert_eq!(queue.next(a), [0]);
+        let (a, none) = (merchant(1), Load::default());
+        assert_eq!(queue.push(a, rows(0..1, 1)), Ok(Pushed::Drain));
+        assert!(!queue.close(a));
+        assert_eq!(taken(&mut queue, a, none, 1), [0]);
         assert_eq!(queue.push(a, rows(1..2, 1)), Ok(Pushed::Waits));
         assert_eq!(queue.push(a, rows(2..4, 1)), Ok(Pushed::Waits));
-        assert_eq!(queue.next(a), [1, 2, 3]);
-        assert_eq!(queue.next(a), [0u32; 0]);
+        queue.end(a, Load::row(1));
+        assert!(!queue.close(a));
+        assert_eq!(taken(&mut queue, a, none, 4), [0u32; 0], "too few");
+        assert_eq!(taken(&mut queue, a, none, 3), [1, 2, 3]);
+        assert_eq!(taken(&mut queue, a, none, 1), [0u32; 0]);
+        queue.end(a, Load { rows: 3, bytes: 3 });
+        assert!(queue.close(a) && queue.close(a));
         assert_eq!(
             queue.push(a, rows(4..5, 1)),
-            Ok(Pushed::Flush),
+            Ok(Pushed::Drain),
             "a new lane"
         );
         assert_eq!(queue.push(merchant(2), Vec::new()), Ok(Pushed::Waits));
@@ -252,25 +265,36 @@ mod tests {
     #[test]
     fn a_flush_is_bounded_in_rows_and_bytes_and_a_large_row_goes_alone() {
         let mut queue = Queue::new(SMALL);
-        let a = merchant(1);
+        let (a, none) = (merchant(1), Load::default());
         let _ = queue.push(a, rows(0..4, 1));
-        assert_eq!(queue.next(a), [0, 1, 2], "rows");
-        assert_eq!(queue.next(a), [3]);
+        let beside = Load { rows: 1, bytes: 1 };
+        assert_eq!(taken(&mut queue, a, beside, 1), [0, 1], "rows beside one");
+        assert_eq!(taken(&mut queue, a, none, 1), [2, 3]);
+        queue.end(a, Load { rows: 4, bytes: 4 });
         let _ = queue.push(a, rows(4..6, 60));
         let _ = queue.push(a, rows(6..7, 200));
-        assert_eq!(queue.next(a), [4], "bytes");
-        assert_eq!(queue.next(a), [5]);
-        assert_eq!(queue.next(a), [6], "larger than a flush");
-        assert_eq!(queue.next(a), [0u32; 0]);
+        assert_eq!(taken(&mut queue, a, none, 1), [4], "bytes");
+        assert_eq!(taken(&mut queue, a, Load::row(60), 1), [0u32; 0]);
+        assert_eq!(taken(&mut queue, a, none, 1), [5]);
+        assert_eq!(taken(&mut queue, a, Load::row(1), 1), [0u32; 0]);
+        assert_eq!(taken(&mut queue, a, none, 1), [6], "larger than a flush");
+        queue.end(
+            a,
+            Load {
+                rows: 3,
+                bytes: 320,
+            },
+        );
+        assert!(queue.close(a));
         assert_eq!(queue.load, Load::default());
     }
 
     #[test]
-    fn rows_hold_their_place_until_their_flush_has_ended() {
+    fn rows_hold_their_place_until_they_have_ended() {
         let mut queue = Queue::new(SMALL);
-        let (a, b) = (merchant(1), merchant(2));
+        let (a, b, none) = (merchant(1), merchant(2), Load::default());
         let _ = queue.push(a, rows(0..3, 1));
-        assert_eq!(queue.next(a), [0, 1, 2]);
+        assert_eq!(taken(&mut queue, a, none, 1), [0, 1, 2]);
         assert_eq!(queue.push(a, rows(3..5, 1)), Err(Full), "the lane's rows");
         assert_eq!(
             queue.push(a, rows(3..4, 398)),
@@ -279,8 +303,8 @@ mod tests {
         );
         assert_eq!(queue.push(a, rows(3..4, 1)), Ok(Pushed::Waits));
         assert_eq!(queue.push(b, rows(5..8, 1)), Err(Full), "the queue's rows");
-        assert_eq!(queue.push(b, rows(5..7, 1)), Ok(Pushed::Flush));
-        assert_eq!(queue.next(a), [3], "the first flush has ended");
+        assert_eq!(queue.push(b, rows(5..7, 1)), Ok(Pushed::Drain));
+        queue.end(a, Load { rows: 3, bytes: 3 });
         assert_eq!(queue.push(b, rows(7..9, 1)), Ok(Pushed::Waits));
         assert_eq!(queue.rows(), 5);
     }

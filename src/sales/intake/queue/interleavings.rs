@@ -16,7 +16,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use uuid::Uuid;
 
-use super::{Bounds, Full, Load, Pushed, drain, lock};
+use super::{Bounds, Full, Load, Loaded, Pushed, drain, lock};
 use crate::clock::Entropy;
 use crate::ids::MerchantId;
 use life::{Life, Process, sum};
@@ -249,7 +249,7 @@ impl World {
                 return None;
             }
             Ok(Pushed::Waits) => {}
-            Ok(Pushed::Flush) => {
+            Ok(Pushed::Drain) => {
                 let flusher = spawn(lane(self.clone(), life, merchant));
                 held(&process.flushers).push(flusher);
             }
@@ -293,39 +293,56 @@ impl World {
 
 /// The lane's flusher: the real loop around a modelled flush.
 async fn lane(world: World, life: Arc<Life>, merchant: MerchantId) {
-    let of_lane = life.clone();
-    drain(&life.queue, merchant, move |rows| {
-        flush(world.clone(), of_lane.clone(), merchant, rows)
-    })
-    .await;
+    let ask = |rows| asked(world.clone(), life.clone(), merchant, rows);
+    let write = |rows| written(world.clone(), life.clone(), merchant, rows);
+    drain(&life.queue, merchant, ask, write).await;
 }
 
-/// One flush: what Redis knows, then the database, then the answers, then Redis is told.
-async fn flush(world: World, life: Arc<Life>, merchant: MerchantId, rows: Vec<Row>) {
+/// What Redis knows: who has an answer there is told it, the others are to be written.
+async fn asked(
+    world: World,
+    life: Arc<Life>,
+    merchant: MerchantId,
+    rows: Loaded<Row>,
+) -> Loaded<Row> {
+    life.check_asked(merchant, &rows);
+    yield_now().await;
+    let mut open = Vec::new();
+    let mut ended = Load::default();
+    for (row, load) in rows {
+        match world.remembered(&row) {
+            // whoever hung up hears nothing
+            Some(told) => {
+                let _ = row.reply.send(Ok(told));
+                ended = ended.plus(load);
+            }
+            None => open.push((row, load)),
+        }
+    }
+    yield_now().await;
+    // no step between this and the lane's next
+    life.ended(merchant, ended);
+    open
+}
+
+/// One flush: the database, then the answers, then Redis is told.
+async fn written(world: World, life: Arc<Life>, merchant: MerchantId, rows: Vec<Row>) {
     life.check_flush(merchant, &rows);
     let load = sum(rows.iter().map(|row| row.load));
     yield_now().await;
-    let remembered: Vec<Option<Told>> = rows.iter().map(|row| world.remembered(row)).collect();
-    yield_now().await;
-    let written = world.write(&rows, &remembered).await;
+    let written = world.write(&rows).await;
     yield_now().await;
     let mut to_remember = Vec::new();
     for (at, row) in rows.into_iter().enumerate() {
-        let answer = match (&written, remembered[at]) {
-            (_, Some(told)) => Ok(told),
-            (Some(told), None) => Ok(told[at].expect("an outcome a row")),
-            (None, None) => Err(Unknown),
-        };
+        let answer = written.as_ref().map(|told| told[at]).ok_or(Unknown);
         if let Ok(Told::Sale(sale)) = answer {
             to_remember.push((row.draft, sale));
         }
-        // whoever hung up hears nothing
         let _ = row.reply.send(answer);
     }
     yield_now().await;
     world.remember(&to_remember);
     yield_now().await;
-    // no step between this and the lane's next
     life.flushed(merchant, load);
 }
 
@@ -357,7 +374,7 @@ impl World {
 
     /// The call of the database: nothing happens and it says so, or it commits and its answer is lost
     /// and it is tried once more, or it answers.
-    async fn write(&self, rows: &[Row], known: &[Option<Told>]) -> Option<Vec<Option<Told>>> {
+    async fn write(&self, rows: &[Row]) -> Option<Vec<Told>> {
         for _ in 0..2 {
             let mut database = self.database.lock().await;
             yield_now().await;
@@ -366,10 +383,10 @@ impl World {
             }
             // one step: a transaction commits as a whole
             let before = database.sales.len();
-            let outcomes = rows.iter().zip(known).map(|(row, known)| {
-                known.map_or_else(|| Some(database.record(row.draft, row.attempt)), |_| None)
-            });
-            let outcomes: Vec<_> = outcomes.collect();
+            let outcomes = rows.iter();
+            let outcomes = outcomes
+                .map(|row| database.record(row.draft, row.attempt))
+                .collect();
             held(&self.ledger).made.extend(&database.sales[before..]);
             drop(database);
             yield_now().await;

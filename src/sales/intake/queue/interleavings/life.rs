@@ -19,9 +19,11 @@ pub(super) struct Life {
 #[derive(Default)]
 struct Lane {
     arrived: u64,
+    asked: u64,
     flushed: u64,
+    is_asking: bool,
     is_flushing: bool,
-    /// Of the rows that were taken and whose flush has not ended.
+    /// Of the rows that were taken in and have not ended.
     load: Load,
 }
 
@@ -71,6 +73,25 @@ impl Life {
         }
     }
 
+    /// Rows are asked about in the order of arrival, and not twice at once.
+    pub(super) fn check_asked(&self, merchant: MerchantId, rows: &[(Row, Load)]) {
+        let mut lanes = held(&self.lanes);
+        let lane = lanes.entry(merchant).or_default();
+        assert!(!std::mem::replace(&mut lane.is_asking, true) && !rows.is_empty());
+        for (row, _) in rows {
+            assert_eq!(row.arrival, lane.asked + 1, "not in the order of arrival");
+            lane.asked = row.arrival;
+        }
+    }
+
+    /// Rows are asked about; some of them have ended and make room.
+    pub(super) fn ended(&self, merchant: MerchantId, ended: Load) {
+        let mut lanes = held(&self.lanes);
+        let lane = lanes.entry(merchant).or_default();
+        lane.is_asking = false;
+        lane.load = lane.load.minus(ended);
+    }
+
     /// A flush is within its bounds, alone, and in the order of arrival.
     pub(super) fn check_flush(&self, merchant: MerchantId, rows: &[Row]) {
         let load = sum(rows.iter().map(|row| row.load));
@@ -80,7 +101,7 @@ impl Life {
         assert!(!lane.is_flushing, "two flushes of a lane at once");
         lane.is_flushing = true;
         for row in rows {
-            assert_eq!(row.arrival, lane.flushed + 1, "not in the order of arrival");
+            assert!(row.arrival > lane.flushed, "not in the order of arrival");
             lane.flushed = row.arrival;
         }
     }
