@@ -282,6 +282,26 @@ async fn what_is_not_remembered_leaves_no_lock() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_remembered_is_not_told_while_the_database_is_in_doubt() {
+    let it = Beside::start().await;
+    it.client.record("A-1", &sale("A-1")).await.expect(201);
+    it.remembers(1).await;
+    let doubt = "select raise_doubt('commits may be lost', 0)";
+    sqlx::query(doubt).execute(&it.app.db.owner).await.unwrap();
+    let refused = eventually("recording stops", async || {
+        let answer = it.client.record("A-1", &sale("A-1")).await;
+        (answer.status == 503).then_some(answer)
+    })
+    .await;
+    refused.problem("database_in_doubt");
+    for order in ["A-1", "A-2"] {
+        let refused = it.client.record(order, &sale(order)).await;
+        refused.problem("database_in_doubt");
+    }
+    it.remembers(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whatever_becomes_of_redis_the_answer_is_the_databases() {
     let mut beside = Beside::start().await;
     let body = sale("A-1");

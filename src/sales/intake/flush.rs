@@ -226,6 +226,12 @@ impl Flusher {
     /// The rows that nobody has answered, as far as Redis knows. Those that it has an answer for are told
     /// it; single ones that another process works on wait a little, and not in the lane.
     async fn unanswered(self, merchant: MerchantId, rows: Loaded<Waiting>) -> Loaded<Asked> {
+        // Redis may remember a sale that the database has lost
+        if !self.trust.is_sound() {
+            rows.into_iter()
+                .for_each(|(row, _)| row.tell(Err(IntakeError::InDoubt)));
+            return Vec::new();
+        }
         let standings = match &self.remembered {
             Some(remembered) => {
                 let drafts: Vec<&Draft> = rows.iter().map(|(row, _)| &row.prepared.draft).collect();
