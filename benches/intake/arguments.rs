@@ -48,7 +48,8 @@ pub(crate) struct Arguments {
     /// How often pgbench and we take turns [default: 3, with --quick 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: Option<u32>,
-    /// Rows of the largest table in the part growth; 10000000 takes half an hour and 25 GB of disk
+    /// Rows of the largest table in the part growth; 10000000 takes a quarter of an hour and 55 GB of disk,
+    /// 25 more after all other parts
     /// [default: 1000000, with --quick 20000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=100_000_000))]
     pub(crate) rows: Option<u64>,

@@ -8,6 +8,8 @@ mod ratio;
 
 use std::sync::Arc;
 
+use clap::ValueEnum;
+
 use super::arguments::{Arguments, Section};
 use super::baskets::Baskets;
 use super::ledger;
@@ -68,6 +70,11 @@ impl<'a> Bench<'a> {
 
     /// Measures what is wanted, then checks that nothing was lost.
     pub(crate) async fn run(&mut self) -> anyhow::Result<()> {
+        if self.wants(Section::Growth) {
+            let mut others = Section::value_variants().iter();
+            let others = others.any(|it| *it != Section::Growth && self.wants(*it));
+            growth::check_disk(self.arguments.rows(), others).await?;
+        }
         let shop = self.shop.clone();
         self.stage.serve(&shop, true).await?;
         if self.wants(Section::Ratio) || self.wants(Section::Shop) {
