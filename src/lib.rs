@@ -8,6 +8,7 @@
 //! - [`worker`]: the loops around the steps: seal, watch, publish, broadcast, partitions, purge
 //! - [`audit`]: everything stored computed again, down to the row that is wrong
 //! - [`sales`]: recording and reading sales, receipts and proofs
+//! - [`accounts`]: who may call, as far as a merchant decides it itself: its API keys
 //! - [`anchor`]: sealing batches, publishing their roots, watching them to finality
 //! - [`retention`]: what is kept where, and for how long
 //! - [`http`]: what every route uses: problems, authentication, idempotency keys, paging
@@ -19,6 +20,7 @@
 //! The formats that others rely on are the crate `counterfoil-proofs`. An import goes down this list
 //! only; `docs/ARCHITECTURE.md` says why, and a test holds it.
 
+pub mod accounts;
 pub mod anchor;
 pub mod audit;
 pub mod cache;

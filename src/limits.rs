@@ -94,6 +94,9 @@ pub const SOLD_AT_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 /// Errors named in one answer.
 pub const FAULTS: usize = 100;
 
+/// API keys of a merchant that work at a time.
+pub const KEYS: i64 = 1_000;
+
 /// Rows of a page unless asked for.
 pub const PAGE: i64 = 25;
 /// Rows of a page at most.

@@ -27,6 +27,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::accounts::keys;
 use crate::anchor::batches;
 use crate::http::address::Peer;
 use crate::http::layers::{self, Surrounded};
@@ -59,6 +60,8 @@ fn gated(first_version: bool) -> OpenApiRouter<Sales> {
         .routes(routes!(receipts::read_receipt))
         .routes(routes!(batches::list_batches))
         .routes(routes!(batches::read_batch))
+        .routes(routes!(keys::issue_key, keys::list_keys))
+        .routes(routes!(keys::read_key, keys::revoke_key))
         .routes(routes!(well_known::trust));
     if first_version {
         routes = routes
@@ -122,7 +125,7 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
     ];
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers(
             [
                 header::AUTHORIZATION,

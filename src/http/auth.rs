@@ -45,6 +45,7 @@ impl Role {
             Action::Record => matches!(self, Self::Pos | Self::Admin),
             Action::ReadNamed => true,
             Action::ReadAll => matches!(self, Self::Auditor | Self::Admin),
+            Action::ManageKeys => matches!(self, Self::Admin),
         }
     }
 }
@@ -58,6 +59,8 @@ pub enum Action {
     ReadNamed,
     /// Lists.
     ReadAll,
+    /// Issues, lists and revokes keys.
+    ManageKeys,
 }
 
 /// The holder of a valid key.

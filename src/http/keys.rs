@@ -29,6 +29,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The mode that stands in the database.
+    pub fn of(name: &str) -> Self {
+        if name == "live" {
+            Self::Live
+        } else {
+            Self::Test
+        }
+    }
+
     /// As it stands in the database and in a key.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -81,6 +90,35 @@ fn hash(secret: &[u8; 16]) -> [u8; 32] {
     Sha256::digest(secret).into()
 }
 
+/// A key's text, and what is kept of it.
+#[derive(Debug)]
+pub struct Secret {
+    /// The key's id.
+    pub id: KeyId,
+    /// SHA-256 of its secret part.
+    pub hash: [u8; 32],
+    /// The text, which is told once and never stored.
+    pub text: SecretString,
+}
+
+impl Secret {
+    /// A new one of a merchant.
+    pub fn new(mode: Mode, merchant: MerchantId, clock: &Clock, entropy: &Entropy) -> Self {
+        let id = KeyId::new(clock, entropy);
+        let parts = Parts {
+            mode,
+            merchant: merchant.bytes(),
+            key: id.bytes(),
+            secret: entropy.bytes(),
+        };
+        Self {
+            id,
+            hash: hash(&parts.secret),
+            text: SecretString::from(parts.to_string()),
+        }
+    }
+}
+
 /// What a new key is to be.
 #[derive(Debug, Clone)]
 pub struct NewKey<'a> {
@@ -111,31 +149,21 @@ pub async fn create(
     .fetch_optional(&mut *db)
     .await?;
     let Some(mode) = mode else { return Ok(None) };
-    let id = KeyId::new(clock, entropy);
-    let parts = Parts {
-        mode: if mode == "live" {
-            Mode::Live
-        } else {
-            Mode::Test
-        },
-        merchant: new.merchant.bytes(),
-        key: id.bytes(),
-        secret: entropy.bytes(),
-    };
+    let secret = Secret::new(Mode::of(&mode), new.merchant, clock, entropy);
     sqlx::query!(
         "insert into api_key (merchant_id, key_id, role, secret_hash, label, created_at, expires_at)
          values ($1, $2, $3, $4, $5, $6, $7)",
         new.merchant.0,
-        id.0,
+        secret.id.0,
         new.role.as_str(),
-        &hash(&parts.secret)[..],
+        &secret.hash[..],
         new.label,
         clock.now(),
         new.expires_at,
     )
     .execute(db)
     .await?;
-    Ok(Some((id, SecretString::from(parts.to_string()))))
+    Ok(Some((secret.id, secret.text)))
 }
 
 /// Checks keys against the database and remembers the verdict for a few seconds, wrong ones too.

@@ -50,6 +50,26 @@ pub struct Field {
     pub required: bool,
 }
 
+impl Field {
+    /// A field that must be there.
+    pub const fn required(name: &'static str, shape: Shape) -> Self {
+        Self {
+            name,
+            shape,
+            required: true,
+        }
+    }
+
+    /// A field that may be left out.
+    pub const fn optional(name: &'static str, shape: Shape) -> Self {
+        Self {
+            name,
+            shape,
+            required: false,
+        }
+    }
+}
+
 /// A body that was read, and what is wrong with its shape. Where there are faults, the value at each
 /// fault's pointer is a stand-in, so that the rest can still be judged.
 pub struct Read<T> {

@@ -79,6 +79,12 @@ impl FromRef<Sales> for PgPool {
     }
 }
 
+impl FromRef<Sales> for Site {
+    fn from_ref(sales: &Sales) -> Self {
+        sales.site.clone()
+    }
+}
+
 impl FromRef<Sales> for Trust {
     fn from_ref(sales: &Sales) -> Self {
         sales.trust.clone()

@@ -98,56 +98,40 @@ pub struct Payment {
     pub amount: String,
 }
 
-const fn required(name: &'static str, shape: Shape) -> Field {
-    Field {
-        name,
-        shape,
-        required: true,
-    }
-}
-
-const fn optional(name: &'static str, shape: Shape) -> Field {
-    Field {
-        name,
-        shape,
-        required: false,
-    }
-}
-
 /// The shape of [`SaleRequest`], for naming all its faults.
 pub static SALE: &[Field] = &[
-    required("order_id", Shape::Text),
-    optional("kind", Shape::Text),
-    required("amount", Shape::Money(MONEY)),
-    optional("refers_to", Shape::Text),
-    optional("customer_ref", Shape::Text),
-    optional("customer_address", Shape::Text),
-    optional("register", Shape::Text),
-    optional("cashier", Shape::Text),
-    optional("sold_at", Shape::Text),
-    optional("lines", Shape::List(LINE)),
-    optional("payments", Shape::List(PAYMENT)),
-    optional("tax_total", Shape::Decimal),
-    optional("discount_total", Shape::Decimal),
-    optional("metadata", Shape::TextMap),
-    optional("idempotency_key", Shape::Text),
+    Field::required("order_id", Shape::Text),
+    Field::optional("kind", Shape::Text),
+    Field::required("amount", Shape::Money(MONEY)),
+    Field::optional("refers_to", Shape::Text),
+    Field::optional("customer_ref", Shape::Text),
+    Field::optional("customer_address", Shape::Text),
+    Field::optional("register", Shape::Text),
+    Field::optional("cashier", Shape::Text),
+    Field::optional("sold_at", Shape::Text),
+    Field::optional("lines", Shape::List(LINE)),
+    Field::optional("payments", Shape::List(PAYMENT)),
+    Field::optional("tax_total", Shape::Decimal),
+    Field::optional("discount_total", Shape::Decimal),
+    Field::optional("metadata", Shape::TextMap),
+    Field::optional("idempotency_key", Shape::Text),
 ];
 
 static MONEY: &[Field] = &[
-    required("value", Shape::Decimal),
-    required("currency", Shape::Text),
+    Field::required("value", Shape::Decimal),
+    Field::required("currency", Shape::Text),
 ];
 
 static LINE: &[Field] = &[
-    optional("sku", Shape::Text),
-    optional("name", Shape::Text),
-    required("quantity", Shape::Quantity),
-    required("unit_price", Shape::Decimal),
-    optional("tax", Shape::Decimal),
-    optional("discount", Shape::Decimal),
+    Field::optional("sku", Shape::Text),
+    Field::optional("name", Shape::Text),
+    Field::required("quantity", Shape::Quantity),
+    Field::required("unit_price", Shape::Decimal),
+    Field::optional("tax", Shape::Decimal),
+    Field::optional("discount", Shape::Decimal),
 ];
 
 static PAYMENT: &[Field] = &[
-    required("method", Shape::Text),
-    required("amount", Shape::Decimal),
+    Field::required("method", Shape::Text),
+    Field::required("amount", Shape::Decimal),
 ];

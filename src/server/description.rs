@@ -18,6 +18,7 @@ use utoipa::{Modify, OpenApi};
     tags(
         (name = "Sales", description = "Recording and reading sales and refunds"),
         (name = "Proofs", description = "Receipts, proofs and batches: what a verifier needs"),
+        (name = "Keys", description = "The API keys of a merchant, for its administrators"),
         (name = "First version", description = "The endpoints of the first version, where they are configured"),
         (name = "Operations", description = "Health"),
     )
@@ -89,5 +90,6 @@ pub(super) fn limited(openapi: &mut openapi::OpenApi) {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut openapi::path::Operation> {
-    item.get.iter_mut().chain(item.post.iter_mut())
+    let (get, post) = (item.get.iter_mut(), item.post.iter_mut());
+    get.chain(post).chain(item.delete.iter_mut())
 }

@@ -38,6 +38,7 @@ mod harness;
 mod hostile;
 mod idempotency;
 mod kept;
+mod keys;
 mod mutations;
 mod openapi;
 mod operator;

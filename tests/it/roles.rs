@@ -56,6 +56,10 @@ fn table(sale_id: &str) -> Vec<Row> {
             "/v1/orders/A-1/proof",
             [404, 200, 200, 200, 404],
         ),
+        row(Method::POST, "/v1/keys", [401, 403, 403, 201, 201]),
+        row(Method::GET, "/v1/keys", [401, 403, 403, 200, 200]),
+        row(Method::GET, "/v1/keys/key_0", [401, 403, 403, 404, 404]),
+        row(Method::DELETE, "/v1/keys/key_0", [401, 403, 403, 404, 404]),
         row(Method::GET, "/v1/batches", [401, 403, 200, 200, 200]),
         row(Method::GET, "/v1/batches/1", [401, 403, 404, 404, 404]),
         row(Method::GET, "/.well-known/counterfoil.json", [200; 5]),
@@ -76,6 +80,7 @@ fn body(path: &str, who: usize) -> String {
             item["idempotency_key"] = format!("{order}-b").into();
             serde_json::json!({ "items": [item] }).to_string()
         }
+        "/v1/keys" => r#"{"role":"pos"}"#.to_owned(),
         _ => format!(
             r#"{{"orderid":"{order}-t","customeraddress":"0x70997970c51812dc3a010c7d01b50e0d17dc79c8","amountINR":1}}"#
         ),
@@ -93,7 +98,7 @@ async fn status(client: &Client, row: &Row, who: usize) -> u16 {
                 )
                 .await
         }
-        _ => client.get(&row.path).await,
+        _ => client.send(row.method.clone(), &row.path, &[], "").await,
     };
     if answer.status >= 400 {
         answer.any_problem();

@@ -97,7 +97,7 @@ async fn every_role_may_do_what_it_needs_and_no_more() {
     app.admin.record("k", &sale("A-1")).await.expect(201);
     let api = app.db.pool(DatabaseRole::Api);
     let worker = app.db.pool(DatabaseRole::Worker);
-    let refused: [(&PgPool, &str); 15] = [
+    let refused: [(&PgPool, &str); 18] = [
         (&api, "insert into sale select * from sale"),
         (&api, "update sale set amount_minor = 0"),
         (&api, "update sale set leaf = salt"),
@@ -106,6 +106,15 @@ async fn every_role_may_do_what_it_needs_and_no_more() {
         (&api, "delete from idempotency_key"),
         (&api, "insert into pending_sale select * from pending_sale"),
         (&api, "update api_key set revoked_at = null"),
+        (&api, "insert into api_key select * from api_key"),
+        (
+            &api,
+            "select lock_api_key_admins(merchant_id, merchant_id, now()) from merchant",
+        ),
+        (
+            &worker,
+            "select revoke_api_key(merchant_id, merchant_id, merchant_id, now()) from merchant",
+        ),
         (&api, "truncate sale"),
         (&worker, "update sale set amount_minor = 0"),
         (&worker, "delete from sale"),
