@@ -22,7 +22,7 @@ use super::baskets::Baskets;
 use super::load::{self, Caller, Figures, Pace, Window};
 use super::request::Till;
 use super::server::{PROGRAM, Plan, Server};
-use super::usage::Watched;
+use super::usage::{Watched, memory_mb};
 
 /// Merchants of the shop's database.
 pub(crate) const MERCHANTS: usize = 1_000;
@@ -78,6 +78,8 @@ impl Stage {
             data_dir: out.join("services"),
             reset_chain: true,
             chain: ChainOptions::default(),
+            // a quarter of the memory, as docs/OPERATIONS.md has it
+            postgres: vec![format!("shared_buffers={}MB", (memory_mb() / 4).max(512))],
         };
         if options.data_dir.exists() {
             Services::start(&options).await?.discard().await?;

@@ -148,21 +148,25 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn look(postgres: String) -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let field = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        };
-        let kb: f64 = field(&memory, "MemTotal")
-            .and_then(|total| total.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0.0);
+        let model = cpus.lines().find(|line| line.starts_with("model name"));
+        let model = model.and_then(|line| Some(line.split_once(':')?.1.trim().to_owned()));
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            cpu: field(&cpus, "model name").unwrap_or_else(|| "unknown".to_owned()),
-            memory_gb: (kb * 1024.0 / 1e8).round() / 10.0,
+            cpu: model.unwrap_or_else(|| "unknown".to_owned()),
+            memory_gb: (memory_mb() as f64 * 1.048_576 / 100.0).round() / 10.0,
             kernel: kernel.trim().to_owned(),
             postgres,
         }
     }
+}
+
+/// The machine's memory, MiB; 0 where it is not known.
+pub(crate) fn memory_mb() -> u64 {
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"));
+    let kb = total.and_then(|total| total.split_whitespace().next()?.parse().ok());
+    kb.unwrap_or(0) / 1024
 }

@@ -39,6 +39,8 @@ pub struct Options {
     pub reset_chain: bool,
     /// The local chain.
     pub chain: ChainOptions,
+    /// Settings of Postgres in place of ours, `name=value`.
+    pub postgres: Vec<String>,
 }
 
 /// What the local chain is like. Its accounts are the well-known ones of the phrase
@@ -98,7 +100,7 @@ impl Services {
             }
         };
         let (postgres, redis, chain) = tokio::join!(
-            postgres::start(&data_dir, &programs.postgres),
+            postgres::start(&data_dir, &programs.postgres, &options.postgres),
             redis,
             anvil::start(
                 &data_dir,
@@ -128,6 +130,7 @@ impl Services {
             data_dir: data_dir::temporary()?,
             reset_chain: false,
             chain,
+            postgres: Vec::new(),
         })
         .await
     }

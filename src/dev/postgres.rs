@@ -55,6 +55,7 @@ const SETTINGS: [&str; 10] = [
 pub(super) async fn start(
     data_dir: &DataDir,
     installed: &[PostgresPrograms],
+    settings: &[String],
 ) -> Result<Running<String>, DevError> {
     let user = unprivileged_user()?;
     let password = data_dir.password("postgres.password")?;
@@ -72,6 +73,7 @@ pub(super) async fn start(
         log: data_dir.join("postgres.log"),
         user,
         password,
+        settings,
     })
     .await
 }
@@ -88,6 +90,7 @@ struct Postgres<'a> {
     log: PathBuf,
     user: Option<User>,
     password: String,
+    settings: &'a [String],
 }
 
 impl Service for Postgres<'_> {
@@ -118,7 +121,9 @@ impl Service for Postgres<'_> {
         self.remove_stale_pid_file()?;
         let mut command = Command::new(self.program);
         command.arg("-D").arg(&self.cluster);
-        for setting in SETTINGS {
+        // of two of one name the last counts
+        let settings = self.settings.iter().map(String::as_str);
+        for setting in SETTINGS.into_iter().chain(settings) {
             command.args(["-c", setting]);
         }
         command.args(["-c", &format!("port={}", free_port()?)]);

@@ -327,6 +327,7 @@ impl Kept {
             data_dir: data_dir.to_owned(),
             reset_chain: false,
             chain: ChainOptions::default(),
+            postgres: Vec::new(),
         };
         let services = Services::start(&options).await.expect("the services");
         Self {

@@ -86,6 +86,7 @@ impl Installation {
                     data_dir: data_dir.clone(),
                     reset_chain: plan.reset_chain,
                     chain: ChainOptions::default(),
+                    postgres: Vec::new(),
                 };
                 Services::start(&options).await?
             }
