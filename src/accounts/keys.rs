@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::store::{self, Changed, Listed, New};
 use crate::clock::{from_unix_ms, rfc3339_ms, unix_ms};
+use crate::database::trust::Trust;
 use crate::http::Site;
 use crate::http::auth::{Action, Authenticated, Role};
 use crate::http::body::JsonBytes;
@@ -29,7 +30,7 @@ use crate::limits;
 /// A key to issue.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"role": "pos", "label": "till-2", "expires_at": "2027-01-31T00:00:00Z"}))]
+#[schema(example = json!({"role": "pos", "label": "till-2", "expires_at": "2099-12-31T00:00:00Z"}))]
 pub struct KeyRequest {
     /// `pos` records, and reads what it names; `auditor` reads; `admin` does all of its merchant.
     #[schema(example = "pos")]
@@ -99,12 +100,14 @@ pub struct IssuedView {
 pub async fn issue_key(
     State(pool): State<PgPool>,
     State(site): State<Site>,
+    State(trust): State<Trust>,
     Authenticated(caller): Authenticated,
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     caller.require(Action::ManageKeys)?;
     let now = site.clock.now();
     let wanted = judge(object::read(&bytes, KEY)?, now)?;
+    check_sound(&trust)?;
     let mut db = pool.acquire().await?;
     let mode = store::mode(&mut db, caller.merchant).await?;
     let secret = Secret::new(mode, caller.merchant, &site.clock, &site.entropy);
@@ -221,6 +224,7 @@ pub async fn read_key(
 pub async fn revoke_key(
     State(pool): State<PgPool>,
     State(site): State<Site>,
+    State(trust): State<Trust>,
     Authenticated(caller): Authenticated,
     Path(id): Path<String>,
     params: Params,
@@ -228,9 +232,18 @@ pub async fn revoke_key(
     params.finish()?;
     caller.require(Action::ManageKeys)?;
     let id = id.parse().map_err(|_| missing())?;
+    check_sound(&trust)?;
     let mut db = pool.acquire().await?;
     settle(store::revoke(&mut db, &caller, id, site.clock.now()).await?)?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A database that may lack commits is not written to.
+fn check_sound(trust: &Trust) -> Result<(), Problem> {
+    if trust.is_sound() {
+        return Ok(());
+    }
+    Err(Problem::in_doubt("no key was changed; try again later"))
 }
 
 /// A request that makes sense.

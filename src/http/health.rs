@@ -10,7 +10,6 @@ use utoipa::ToSchema;
 use super::codes;
 use super::problem::{Problem, ProblemDocument};
 use crate::database::trust::Trust;
-use crate::limits;
 
 /// That all is well.
 #[derive(Serialize, ToSchema)]
@@ -43,11 +42,9 @@ pub async fn readyz(
     let check = async { trust.look(&mut *pool.acquire().await?).await };
     match tokio::time::timeout(Duration::from_secs(2), check).await {
         Ok(Ok(None)) => Ok(axum::Json(Health { status: "ok" })),
-        Ok(Ok(Some(doubt))) => Err(Problem::new(
-            &codes::DATABASE_IN_DOUBT,
-            format!("{doubt}; run `counterfoil recover`"),
-        )
-        .retry_after(limits::DOUBT_RETRY_SECONDS)),
+        Ok(Ok(Some(doubt))) => Err(Problem::in_doubt(format!(
+            "{doubt}; run `counterfoil recover`"
+        ))),
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "not ready");
             Err(Problem::new(

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::codes::{self, Code};
+use crate::database::was_read_only;
 use crate::limits;
 
 /// One thing that is wrong with a request.
@@ -108,6 +109,11 @@ impl Problem {
         self
     }
 
+    /// The database may lack commits, so nothing is written into it.
+    pub fn in_doubt(detail: impl Into<String>) -> Self {
+        Self::new(&codes::DATABASE_IN_DOUBT, detail).retry_after(limits::DOUBT_RETRY_SECONDS)
+    }
+
     /// Says when to come back.
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.rest.retry_after = Some(seconds);
@@ -202,6 +208,9 @@ impl From<sqlx::Error> for Problem {
                 &codes::DATABASE_UNAVAILABLE,
                 "the database does not answer; try again",
             );
+        }
+        if was_read_only(&error) {
+            return Self::in_doubt("nothing was written; try again later");
         }
         tracing::error!(error = %error, "a statement failed");
         Self::new(&codes::INTERNAL, "the request could not be completed")

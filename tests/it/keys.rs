@@ -223,3 +223,21 @@ async fn a_merchant_has_its_own_keys_and_not_without_end() {
         .collect();
     assert_eq!(found, after);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_changes_while_the_database_is_in_doubt() {
+    let app = App::start().await;
+    let own = own_id(&app).await;
+    let doubt = "select raise_doubt('commits may be lost', 0)";
+    sqlx::query(doubt).execute(&app.db.owner).await.unwrap();
+    eventually("it is not ready", async || {
+        (app.admin.get("/readyz").await.status == 503).then_some(())
+    })
+    .await;
+    let refused = issue(&app.admin, &json!({"role": "admin"})).await;
+    assert_eq!(refused.header("retry-after"), "30");
+    refused.problem("database_in_doubt");
+    revoke(&app.admin, &own).await.problem("database_in_doubt");
+    let list = app.admin.get("/v1/keys").await.expect(200).json();
+    assert_eq!(list["data"].as_array().map(Vec::len), Some(1));
+}

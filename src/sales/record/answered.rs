@@ -8,7 +8,6 @@ use crate::http::codes::{self, Code};
 use crate::http::idempotency::REPLAYED;
 use crate::http::problem::{Fault, Problem, is_unavailable};
 use crate::ids::SaleId;
-use crate::limits;
 use crate::money::{Currency, format_minor};
 use crate::sales::intake::{IntakeError, Outcome, Refusal};
 use crate::sales::stored::StoredSaleError;
@@ -160,11 +159,9 @@ impl From<IntakeError> for Problem {
                 &codes::OVERLOADED,
                 "too many sales wait to be recorded; nothing was written, try again",
             ),
-            IntakeError::InDoubt => Problem::new(
-                &codes::DATABASE_IN_DOUBT,
+            IntakeError::InDoubt => Problem::in_doubt(
                 "nothing was recorded; keep the sale and send it again with its key",
-            )
-            .retry_after(limits::DOUBT_RETRY_SECONDS),
+            ),
             IntakeError::Ended => Problem::new(
                 &codes::DATABASE_UNAVAILABLE,
                 "send the same request with the same key again",
