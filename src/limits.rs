@@ -104,8 +104,8 @@ pub const PAGE_MAX: i64 = 100;
 
 /// Leaves of a batch at most, unless configured.
 pub const BATCH_LEAVES: usize = 131_072;
-/// Sales that do not wait for the end of the interval, unless configured. Sealing them takes some 50 ms of a
-/// core, which the sales that are recorded meanwhile hardly feel; a root costs each of them 6 gas.
+/// Sales that do not wait for the end of the interval, unless configured. Beside full load sealing them
+/// takes a tenth of a second, in which few other sales have to wait; a root costs each of them 6 gas.
 pub const SEAL_AT: usize = 4_096;
 /// Batches one anchor transaction may carry; the registry refuses more.
 pub const ANCHOR_BATCHES: i64 = 256;

@@ -50,7 +50,8 @@ impl<'a> Bench<'a> {
                 rounds: arguments.rounds(),
                 batch_interval_seconds: arguments.batch_interval.as_secs_f64(),
                 quick: arguments.quick,
-                notes: "fsync and synchronous_commit on, shared_buffers a quarter of the memory; pgbench, server, sealing, anchoring, Redis, local \
+                notes: "fsync and synchronous_commit on, shared_buffers a quarter of the memory; pgbench, \
+                        server, sealing, anchoring, Redis, local \
                         chain and load generator on the same cores; a checkpoint before each measurement",
             },
             goals: Vec::new(),

@@ -1,13 +1,15 @@
 //! Handing a chain over: to another account (a rotation), to another registry (a successor), or to nobody
-//! (a retirement). Each is one transaction that holds the chain's head, and each may be tried again.
+//! (a retirement); and the pause of a chain. Each is one transaction that holds the chain's head, and each may
+//! be tried again.
 
 use counterfoil_proofs::hex;
 use sqlx::{Connection, PgConnection};
+use time::OffsetDateTime;
 
 use super::registry::Deployed;
 use super::store::anchors::{self, State};
 use super::store::chains::{self, Registry};
-use super::store::{handover, seal};
+use super::store::{handover, operator, seal};
 use crate::chain::{Account, At, Chain, ChainError};
 use crate::clock::Clock;
 
@@ -56,6 +58,24 @@ pub enum HandoverError {
     /// The successor does not fit.
     #[error("a registry cannot follow here: {0}")]
     Unfit(String),
+}
+
+/// Lets nothing new be signed on a chain, and gives back what is reserved and not signed: what waits when it
+/// goes on goes together. False where it was paused before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn pause(
+    conn: &mut PgConnection,
+    chain_id: i64,
+    now: OffsetDateTime,
+) -> Result<bool, sqlx::Error> {
+    let mut tx = conn.begin().await?;
+    chains::lock_head(&mut tx, chain_id).await?;
+    let is_new = operator::pause(&mut tx, chain_id, now).await?;
+    handover::free_reserved(&mut tx, chain_id).await?;
+    tx.commit().await?;
+    Ok(is_new)
 }
 
 /// Begins to hand a chain's anchoring over to another account, or goes on with it, and gives back what is

@@ -8,8 +8,8 @@ use clap::Args;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, Postgres};
 
-use crate::anchor::seal;
 use crate::anchor::store::operator::{self, OperatedChain};
+use crate::anchor::{handover, seal};
 use crate::clock::{Clock, rfc3339_ms};
 use crate::config::DatabaseArgs;
 use crate::database::{self, DatabaseRole};
@@ -88,7 +88,7 @@ pub(super) async fn pause(args: PauseArgs) -> anyhow::Result<ExitCode> {
     let (mut conn, chains) = args.on.open().await?;
     for chain in chains {
         let id = chain.chain_id;
-        if operator::pause(&mut conn, id, Clock::system().now()).await? {
+        if handover::pause(&mut conn, id, Clock::system().now()).await? {
             println!(
                 "chain {id} is paused: nothing new is signed until `counterfoil resume --chain {id}`"
             );

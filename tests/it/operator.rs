@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use counterfoil::anchor::publish;
-use counterfoil::anchor::store::operator;
+use counterfoil::anchor::{handover, publish};
 use counterfoil::clock::Entropy;
 use counterfoil::worker::{self, Worker};
 use secrecy::ExposeSecret;
@@ -135,7 +134,7 @@ async fn a_pause_during_a_signature_keeps_what_was_signed_from_being_kept() {
     it.db.execute("update anchor set state = 'reserved'").await;
     let mut pause = it.db.owner.begin().await.expect("a transaction");
     let now = it.clock.now();
-    let is_new = operator::pause(&mut pause, 31337, now).await;
+    let is_new = handover::pause(&mut pause, 31337, now).await;
     assert!(is_new.expect("the pause"));
     let waits = "select count(*) from pg_stat_activity
                  where datname = current_database() and wait_event_type = 'Lock'";

@@ -1,9 +1,8 @@
 //! What an operator asks of the workers: requests in the head rows, and what was asked.
 
-use sqlx::{Connection, PgConnection, Result};
+use sqlx::{PgConnection, Result};
 use time::OffsetDateTime;
 
-use super::{chains, handover};
 use crate::chain::Account;
 
 /// A chain as an operator sees it.
@@ -34,20 +33,14 @@ pub async fn chains(conn: &mut PgConnection) -> Result<Vec<OperatedChain>> {
     .await
 }
 
-/// Lets nothing new be signed on a chain, and gives back what is reserved and not signed: what waits when it
-/// goes on goes together. False where it was paused before.
+/// Lets nothing new be signed on a chain; false where that was so before.
 pub async fn pause(conn: &mut PgConnection, chain_id: i64, now: OffsetDateTime) -> Result<bool> {
-    let mut tx = conn.begin().await?;
-    chains::lock_head(&mut tx, chain_id).await?;
     let done = sqlx::query!(
         "update chain_head set paused_at = $2 where chain_id = $1 and paused_at is null",
         chain_id,
         now
     );
-    let is_new = done.execute(&mut *tx).await?.rows_affected() == 1;
-    handover::free_reserved(&mut tx, chain_id).await?;
-    tx.commit().await?;
-    Ok(is_new)
+    Ok(done.execute(conn).await?.rows_affected() == 1)
 }
 
 /// Takes a pause back; false where there was none.
