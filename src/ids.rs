@@ -69,4 +69,20 @@ ids! {
     SaleId = "sale_";
     /// An API key.
     KeyId = "key_";
+    /// An account: a customer's, or one of the shop's staff.
+    AccountId = "cus_";
+    /// A product of the catalogue.
+    ProductId = "prd_";
+    /// A cart.
+    CartId = "cart_";
+    /// An order of the shop.
+    PurchaseId = "ord_";
+    /// A payment intent.
+    IntentId = "pi_";
+    /// A refund of an order.
+    RefundId = "re_";
+    /// An event that is told to others.
+    EventId = "evt_";
+    /// An endpoint that is told of events.
+    EndpointId = "we_";
 }

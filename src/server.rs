@@ -1,6 +1,7 @@
 //! The HTTP server: the whole route table, its layers, and serving until told to stop.
 
 mod description;
+mod state;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -37,6 +38,7 @@ use crate::http::{codes, health, pages};
 use crate::limits;
 use crate::sales::{Sales, first_version, read, receipts, record, well_known};
 use description::Description;
+use state::{Parts, Shared};
 
 /// What a server is made of.
 pub struct Server {
@@ -51,7 +53,7 @@ pub struct Server {
 }
 
 /// The routes that are behind the gate, with their description.
-fn gated(first_version: bool) -> OpenApiRouter<Sales> {
+fn gated(first_version: bool) -> OpenApiRouter<Shared> {
     let mut routes = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(record::record_sale, read::list_sales))
         .routes(routes!(record::batch::record_batch))
@@ -73,7 +75,7 @@ fn gated(first_version: bool) -> OpenApiRouter<Sales> {
 }
 
 /// The routes that anybody may ask at any rate: whoever watches over the process is never refused.
-fn open() -> OpenApiRouter<Sales> {
+fn open() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
@@ -101,7 +103,9 @@ pub fn service(server: Server) -> Serving {
         .split_for_parts();
     let pages = pages::routes(description::complete(openapi));
     let routes = routes
-        .with_state(server.sales)
+        .with_state(Shared::new(Parts {
+            sales: server.sales,
+        }))
         .merge(pages.layer(middleware::from_fn(layers::named)))
         .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") });
     let surrounded = Surrounded::new(routes, entropy);

@@ -260,7 +260,7 @@ fn judge(mut read: Read<KeyRequest>, now: OffsetDateTime) -> Result<Wanted, Prob
         label,
         expires_at,
     } = read.body.clone();
-    let known = Role::parse(&role);
+    let known = Role::of_key(&role);
     if known.is_none() {
         let detail = "a role is pos, auditor or admin";
         read.add(Fault::new("/role", &codes::ROLE_UNKNOWN, detail));

@@ -59,7 +59,7 @@ pub async fn issue(
     sqlx::query_scalar!(
         r#"select issue_api_key($1, $2, $3, $4, $5, $6, $7, $8, $9) as "changed!: Changed""#,
         caller.merchant.0,
-        caller.key.0,
+        caller.who.id(),
         new.secret.id.0,
         new.role,
         &new.secret.hash[..],
@@ -82,7 +82,7 @@ pub async fn revoke(
     sqlx::query_scalar!(
         r#"select revoke_api_key($1, $2, $3, $4) as "changed!: Changed""#,
         caller.merchant.0,
-        caller.key.0,
+        caller.who.id(),
         key.0,
         now,
     )

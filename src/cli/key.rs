@@ -68,7 +68,7 @@ struct NewKeyArgs {
 }
 
 fn role(name: &str) -> Result<Role, String> {
-    Role::parse(name).ok_or_else(|| "a role is pos, auditor or admin".to_owned())
+    Role::of_key(name).ok_or_else(|| "a role is pos, auditor or admin".to_owned())
 }
 
 pub(super) async fn run(args: KeyArgs) -> anyhow::Result<ExitCode> {

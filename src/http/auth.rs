@@ -1,17 +1,19 @@
 //! Who is calling, and what each role may do.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use super::codes;
 use super::problem::Problem;
-use crate::ids::{KeyId, MerchantId};
+use crate::ids::{AccountId, KeyId, MerchantId};
 
-/// What a key may do.
+/// What a key or an account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Records, and reads what it names.
@@ -20,6 +22,8 @@ pub enum Role {
     Auditor,
     /// All of its merchant.
     Admin,
+    /// Buys: its own cart, orders and points. Only accounts have it, no keys.
+    Customer,
 }
 
 impl Role {
@@ -29,23 +33,36 @@ impl Role {
             Self::Pos => "pos",
             Self::Auditor => "auditor",
             Self::Admin => "admin",
+            Self::Customer => "customer",
         }
     }
 
     /// The role with this name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Pos, Self::Auditor, Self::Admin]
+        [Self::Pos, Self::Auditor, Self::Admin, Self::Customer]
             .into_iter()
             .find(|role| role.as_str() == name)
+    }
+
+    /// The role with this name that a key may have.
+    pub fn of_key(name: &str) -> Option<Self> {
+        Self::parse(name).filter(|role| *role != Self::Customer)
     }
 
     /// The table of roles.
     pub fn may(self, action: Action) -> bool {
         match action {
             Action::Record => matches!(self, Self::Pos | Self::Admin),
-            Action::ReadNamed => true,
+            Action::ReadNamed => matches!(self, Self::Pos | Self::Auditor | Self::Admin),
             Action::ReadAll => matches!(self, Self::Auditor | Self::Admin),
-            Action::ManageKeys => matches!(self, Self::Admin),
+            Action::Shop => matches!(self, Self::Customer),
+            Action::RedeemPoints => matches!(self, Self::Pos | Self::Admin),
+            Action::ManageKeys
+            | Action::ManageAccounts
+            | Action::ManageCatalogue
+            | Action::ManageOrders
+            | Action::ManageLoyalty
+            | Action::ManageWebhooks => matches!(self, Self::Admin),
         }
     }
 }
@@ -59,17 +76,59 @@ pub enum Action {
     ReadNamed,
     /// Lists.
     ReadAll,
+    /// Buys, in one's own name.
+    Shop,
+    /// Redeems a member's points.
+    RedeemPoints,
     /// Issues, lists and revokes keys.
     ManageKeys,
+    /// Invites staff, lists and closes accounts.
+    ManageAccounts,
+    /// Changes products and their stock.
+    ManageCatalogue,
+    /// Cancels and refunds orders.
+    ManageOrders,
+    /// Changes the programme, adjusts points.
+    ManageLoyalty,
+    /// Changes who is told of events.
+    ManageWebhooks,
 }
 
-/// The holder of a valid key.
+/// What a caller showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// An API key.
+    Key(KeyId),
+    /// An account's access token.
+    Account(AccountId),
+}
+
+impl Who {
+    /// The id alone.
+    pub fn id(self) -> Uuid {
+        match self {
+            Self::Key(id) => id.0,
+            Self::Account(id) => id.0,
+        }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => id.fmt(f),
+            Self::Account(id) => id.fmt(f),
+        }
+    }
+}
+
+/// The holder of a valid key or access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose key it is.
+    /// Whose it is.
     pub merchant: MerchantId,
-    /// Which key.
-    pub key: KeyId,
+    /// Which key, or which account.
+    pub who: Who,
     /// What it may do.
     pub role: Role,
 }
@@ -83,8 +142,23 @@ impl Caller {
         if self.role.may(action) {
             return Ok(());
         }
-        let detail = format!("a key with the role {} may not do this", self.role.as_str());
+        let detail = format!("the role {} may not do this", self.role.as_str());
         Err(Problem::new(&codes::FORBIDDEN, detail))
+    }
+
+    /// The account that buys.
+    ///
+    /// # Errors
+    /// 403 for whoever is not a customer.
+    pub fn customer(&self) -> Result<AccountId, Problem> {
+        self.require(Action::Shop)?;
+        match self.who {
+            Who::Account(account) => Ok(account),
+            Who::Key(_) => Err(Problem::new(
+                &codes::FORBIDDEN,
+                "only a customer who has signed in may do this",
+            )),
+        }
     }
 }
 

@@ -77,8 +77,8 @@ codes! {
     // 401 to 415
     UNAUTHENTICATED "unauthenticated" UNAUTHORIZED NEVER "No valid key came with the request"
         "Send Authorization: Bearer cf_live_… or cf_test_…. The key may be mistyped, expired or revoked."
-    FORBIDDEN "forbidden" FORBIDDEN NEVER "The key's role does not allow this"
-        "pos records and reads what it names, auditor reads, admin does all of its merchant."
+    FORBIDDEN "forbidden" FORBIDDEN NEVER "The caller's role does not allow this"
+        "pos records and reads what it names, auditor reads, admin does all of its merchant, customer buys."
     NOT_FOUND "not_found" NOT_FOUND NEVER "There is no such thing, or it is not yours"
         "Check the address and the id. What belongs to another merchant looks the same as what does not exist."
     METHOD_NOT_ALLOWED "method_not_allowed" METHOD_NOT_ALLOWED NEVER "The address exists, the method does not"

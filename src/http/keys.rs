@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool};
 use subtle::ConstantTimeEq;
 use time::OffsetDateTime;
 
-use super::auth::{Caller, Role};
+use super::auth::{Caller, Role, Who};
 use super::problem::Problem;
 use crate::clock::{Clock, Entropy};
 use crate::database;
@@ -238,11 +238,11 @@ impl Keys {
             let right = bool::from(row.secret_hash.as_slice().ct_eq(&hash(&parts.secret)));
             let alive =
                 row.revoked_at.is_none() && row.expires_at.is_none_or(|at| at > self.clock.now());
-            let role = Role::parse(&row.role)?;
+            let role = Role::of_key(&row.role)?;
             (right && alive && row.mode == parts.mode.as_str()).then(|| {
                 Arc::new(Caller {
                     merchant,
-                    key: id,
+                    who: Who::Key(id),
                     role,
                 })
             })

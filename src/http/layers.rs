@@ -20,10 +20,10 @@ use tower::Service;
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use super::auth::Who;
 use super::codes;
 use super::problem::Problem;
 use crate::clock::Entropy;
-use crate::ids::KeyId;
 use crate::limits;
 use crate::telemetry;
 
@@ -118,19 +118,19 @@ impl Around {
 
         let start = Instant::now();
         let answer = self.run(request).instrument(span.clone()).await;
-        let key = answer.extensions().get::<KeyId>().copied();
+        let who = answer.extensions().get::<Who>().copied();
         let mut response = render(answer, &id.0);
         if let Ok(value) = HeaderValue::from_str(&id.0) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
 
         let (status, elapsed) = (response.status().as_u16(), start.elapsed());
-        let (ms, key) = (elapsed.as_millis(), key.map(tracing::field::display));
+        let (ms, who) = (elapsed.as_millis(), who.map(tracing::field::display));
         // a line for every request would cost the intake more than the request itself
         if status >= 400 || elapsed >= limits::SLOW_REQUEST {
-            span.in_scope(|| tracing::info!(status, ms, key, "answered"));
+            span.in_scope(|| tracing::info!(status, ms, who, "answered"));
         } else {
-            span.in_scope(|| tracing::debug!(status, ms, key, "answered"));
+            span.in_scope(|| tracing::debug!(status, ms, who, "answered"));
         }
         let labels = [
             ("route", route.name().to_owned()),

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod body;
 pub mod cache;
 pub mod codes;
+pub mod commands;
 pub mod health;
 pub mod idempotency;
 pub mod keys;

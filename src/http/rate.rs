@@ -22,13 +22,12 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::address::{Network, Peer, client};
-use super::auth::{self, Verdict};
+use super::auth::{self, Verdict, Who};
 use super::codes;
 use super::keys::Keys;
 use super::layers;
 use super::problem::Problem;
 use crate::clock::Clock;
-use crate::ids::KeyId;
 
 /// What is to be limited, and what of a request's address is believed.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +46,7 @@ pub struct Gate(Arc<Inner>);
 
 struct Inner {
     keys: Keys,
-    by_key: Option<Limit<KeyId>>,
+    by_key: Option<Limit<Who>>,
     by_address: Option<Limit<IpAddr>>,
     trusted: Vec<Network>,
 }
@@ -87,7 +86,7 @@ impl Gate {
             Err(denied) => Err(denied),
         };
         let left = match &verdict {
-            Ok(Some(caller)) => by_key.as_ref().map(|limit| limit.take(caller.key)),
+            Ok(Some(caller)) => by_key.as_ref().map(|limit| limit.take(caller.who)),
             _ => stranger(),
         };
         (Verdict(verdict), left)
@@ -99,7 +98,7 @@ pub async fn limit(State(gate): State<Gate>, request: Request, next: Next) -> Re
     let (mut parts, body) = request.into_parts();
     layers::note_route(&parts.extensions);
     let (verdict, left) = gate.admit(&parts).await;
-    let key = verdict.caller().map(|caller| caller.key);
+    let who = verdict.caller().map(|caller| caller.who);
     parts.extensions.insert(verdict);
     let mut response = match left.as_ref().map_or(Ok(()), Allowance::check) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
@@ -109,8 +108,8 @@ pub async fn limit(State(gate): State<Gate>, request: Request, next: Next) -> Re
         left.show(response.headers_mut());
     }
     // for the log
-    if let Some(key) = key {
-        response.extensions_mut().insert(key);
+    if let Some(who) = who {
+        response.extensions_mut().insert(who);
     }
     response
 }

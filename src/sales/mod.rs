@@ -26,7 +26,6 @@ pub mod well_known;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use axum::extract::FromRef;
 use sqlx::PgPool;
 
 use crate::database::trust::Trust;
@@ -70,23 +69,5 @@ impl Deref for Sales {
 
     fn deref(&self) -> &Services {
         &self.0
-    }
-}
-
-impl FromRef<Sales> for PgPool {
-    fn from_ref(sales: &Sales) -> Self {
-        sales.pool.clone()
-    }
-}
-
-impl FromRef<Sales> for Site {
-    fn from_ref(sales: &Sales) -> Self {
-        sales.site.clone()
-    }
-}
-
-impl FromRef<Sales> for Trust {
-    fn from_ref(sales: &Sales) -> Self {
-        sales.trust.clone()
     }
 }
