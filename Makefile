@@ -7,7 +7,7 @@ export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
 # queries are checked against .sqlx, whatever database the environment names
 export SQLX_OFFLINE := true
 
-.PHONY: help demo dev test storm drill tamper check bench bench-intake setup sqlx openapi vectors audit-deps
+.PHONY: help demo dev test storm drill drill-shop tamper fuzz check bench bench-intake setup sqlx openapi vectors audit-deps
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,12 +52,27 @@ drill: ## everything that anchoring stands on breaks, then an audit: SEEDS=n fro
 	cargo nextest run --workspace --no-run
 	cargo nextest run --workspace --no-capture -E 'test(/^drill::/)'
 
+drill-shop: export SHOP_DRILL_SEEDS = $(or $(SEEDS),10)
+drill-shop: export SHOP_DRILL_FIRST = $(or $(FIRST),1)
+drill-shop: export SHOP_DRILL_SECONDS = $(or $(SECONDS),120)
+drill-shop: ## customers shop while everything breaks, then the books: SEEDS=n from FIRST=k, SECONDS=s each
+	@tools/setup test
+	cargo nextest run --workspace --no-run
+	cargo nextest run --workspace --no-capture -E 'test(/^shop::drill::/)'
+
 tamper: export COUNTERFOIL_TAMPER_ROUNDS = $(or $(ROUNDS),3000)
 tamper: export COUNTERFOIL_TAMPER_SEED = $(or $(FIRST),0)
 tamper: ## stored rows and files are changed one at a time, and the audit has to name each: ROUNDS=n from FIRST=k
 	@tools/setup test
 	cargo nextest run --workspace --no-run
 	$(COUNTERFOIL) with-services -- cargo nextest run --workspace --no-capture -E 'test(/^audit::tamper::/)'
+
+# a failure prints the request, and the seed that finds it again
+fuzz: export CASES := $(or $(CASES),50)
+fuzz: ## every route of the API's description is asked what fits it and what does not: CASES=n a route, SEED=k, ROUTES=regex, CALLERS=…
+	@tools/setup run
+	cargo build
+	tools/fuzz
 
 check: ## format, lints, licences, and that everything committed is up to date
 	@tools/setup check

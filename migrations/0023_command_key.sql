@@ -4,7 +4,8 @@
 
 create table command_key (
     merchant_id uuid        not null,
-    -- the key or account that sent it: one customer's keys are nothing to another's
+    -- the account that sent it, so that one customer's keys are nothing to another's; the merchant, where it came
+    -- with an API key, as one of those may replace another
     owner_id    uuid        not null,
     key         text        collate "C" not null,
     -- SHA-256 of the command

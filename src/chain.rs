@@ -6,6 +6,7 @@
 //! - `rpc`: JSON-RPC over HTTP, its time limit and its errors
 //! - [`Profile`]: what is known of particular chains
 //! - `registry`: the registry contract: its calls, what it says, and its creation code
+//! - `wallet`: whose signature of a message it is, by its key or by its contract
 //! - `signer`: keys, signers and signed transactions; `account`: addresses as text
 
 mod account;
@@ -15,6 +16,7 @@ mod quorum;
 mod registry;
 mod rpc;
 mod signer;
+mod wallet;
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +31,7 @@ pub use registry::{
 };
 pub use rpc::{ChainError, install_tls};
 pub use signer::{KeyError, OutsideError, Signed, Signer, Transaction, check_account};
+pub use wallet::signer_of_message;
 
 use node::Node;
 use quorum::{AGREE, ask, lower_middle, reached, upper_middle};

@@ -1,6 +1,7 @@
 //! The configuration: flags of `serve` and the environment, one struct.
 
 mod chains;
+mod rates;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use crate::limits;
 
 pub use chains::{ChainSettings, ChainsError, FeeSettings};
+pub use rates::RateArgs;
 
 /// Which parts of the engine a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -173,6 +175,92 @@ pub struct HttpArgs {
     pub first_version: bool,
 }
 
+/// The payment provider. Without a key the shop takes no payments, and everything else is as it was.
+#[derive(Debug, Clone, Args)]
+pub struct PaymentArgs {
+    /// Address of the payment provider's API; only its host is ever logged
+    #[arg(
+        long,
+        env = "COUNTERFOIL_PAYMENT_URL",
+        default_value = "https://api.stripe.com"
+    )]
+    pub payment_url: String,
+    /// The payment provider's secret key, sk_live_… or sk_test_…; one for tests serves test merchants alone
+    #[arg(long, env = "COUNTERFOIL_PAYMENT_KEY", hide_env_values = true)]
+    pub payment_key: Option<SecretString>,
+    /// A file that holds the payment provider's secret key
+    #[arg(
+        long,
+        env = "COUNTERFOIL_PAYMENT_KEY_FILE",
+        conflicts_with = "payment_key"
+    )]
+    pub payment_key_file: Option<PathBuf>,
+    /// The signing secret of our webhook endpoint at the payment provider, whsec_…; several separated by
+    /// commas while one replaces another
+    #[arg(
+        long,
+        env = "COUNTERFOIL_PAYMENT_WEBHOOK_SECRET",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub payment_webhook_secret: Vec<SecretString>,
+}
+
+/// What accounts need.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AccountArgs {
+    /// The file of the keys that access tokens are signed with, one a line, as `counterfoil token-key` prints
+    /// them: the first signs, all verify. Without it API keys work, and nobody signs in
+    #[arg(long, env = "COUNTERFOIL_TOKEN_KEYS", value_name = "FILE")]
+    pub token_keys: Option<PathBuf>,
+    /// The mail server that mails to accounts go to: smtps://user:password@host, or
+    /// smtp://user:password@host:587?tls=required
+    #[arg(
+        long,
+        env = "COUNTERFOIL_SMTP_URL",
+        hide_env_values = true,
+        requires = "mail_from"
+    )]
+    pub smtp_url: Option<SecretString>,
+    /// A directory that mails are written into instead, as files .eml: for development
+    #[arg(
+        long,
+        env = "COUNTERFOIL_MAIL_DIR",
+        requires = "mail_from",
+        conflicts_with = "smtp_url"
+    )]
+    pub mail_dir: Option<PathBuf>,
+    /// Whom mails come from, such as Shop <no-reply@shop.example>
+    #[arg(long, env = "COUNTERFOIL_MAIL_FROM")]
+    pub mail_from: Option<String>,
+    /// The page of the shop on which a password is chosen; mails lead there, with #token=… at the end
+    /// [default: none; mails hold the token alone]
+    #[arg(long, env = "COUNTERFOIL_PASSWORD_PAGE", value_name = "URL")]
+    pub password_page: Option<String>,
+    /// Hosts, with their port, of the pages on which people sign in with a wallet, separated by commas
+    /// [default: those of the public address and of the CORS origins]
+    #[arg(long, env = "COUNTERFOIL_WALLET_DOMAINS", value_delimiter = ',')]
+    pub wallet_domains: Vec<String>,
+    /// RPCs that are asked whether a wallet's contract has signed (ERC-1271), as CHAIN=URL, separated by
+    /// commas; messages must name one of these chains then. Without it wallets are keys, and of any chain
+    #[arg(
+        long,
+        env = "COUNTERFOIL_WALLET_RPC",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "CHAIN=URL"
+    )]
+    pub wallet_rpc: Vec<SecretString>,
+}
+
+/// What others are told.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WebhookArgs {
+    /// Let webhooks go to http and to addresses of this machine and its networks: for development
+    #[arg(long, env = "COUNTERFOIL_WEBHOOKS_ALLOW_PRIVATE")]
+    pub webhooks_allow_private: bool,
+}
+
 /// Everything `serve` is told.
 #[derive(Debug, Clone, Args)]
 pub struct Config {
@@ -187,7 +275,19 @@ pub struct Config {
     pub http: HttpArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "described on the struct")]
+    pub accounts: AccountArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
     pub chain: ChainArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
+    pub payments: PaymentArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
+    pub rates: RateArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "described on the struct")]
+    pub webhooks: WebhookArgs,
     /// Redis, which makes repeats and receipts faster: redis://:password@host:6379/0,
     /// redis+sentinel://:password@host:26379,host/service or redis+cluster://:password@host,host; rediss
     /// for TLS

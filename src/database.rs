@@ -9,8 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgExecutor, PgPool, Postgres};
+use sqlx::{Connection, PgConnection, PgExecutor, PgPool, PgTransaction, Postgres};
 use time::OffsetDateTime;
+use tracing::Instrument;
 
 use crate::limits;
 use trust::Trust;
@@ -24,7 +25,7 @@ const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// The group role a connection takes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseRole {
-    /// Executes `record_sales_2` and reads.
+    /// Executes `record_sales_3` and reads.
     Api,
     /// Seals, anchors and purges.
     Worker,
@@ -178,6 +179,11 @@ pub fn was_cut(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a named constraint or unique index refused a write.
+pub fn violated(error: &sqlx::Error, constraint: &str) -> bool {
+    matches!(error, sqlx::Error::Database(e) if e.constraint() == Some(constraint))
+}
+
 /// Whether the statement was refused because the connection may only read: it met a database in doubt,
 /// or a standby.
 pub fn was_read_only(error: &sqlx::Error) -> bool {
@@ -197,6 +203,21 @@ pub async fn acquire_tested(pool: &PgPool) -> Result<PoolConnection<Postgres>, s
         }
         db.close_on_drop();
     }
+}
+
+/// Begins a transaction. Whoever waits for it may go away in the middle, as a request does whose caller hangs
+/// up: it is begun by a task of its own, which nobody drops, and rolled back when nobody wants it.
+///
+/// sqlx forgets that it has sent BEGIN when it is dropped before the answer. The connection would go back to
+/// the pool in a transaction, and what the next one is told was done would be undone with it.
+///
+/// # Errors
+/// When there is no connection in time, or the database's.
+pub async fn begin(pool: &PgPool) -> Result<PgTransaction<'static>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin().await }.in_current_span());
+    // it neither panics nor is it cancelled, but for the end of the program
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 /// One connection as the login's own role.

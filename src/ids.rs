@@ -71,6 +71,8 @@ ids! {
     KeyId = "key_";
     /// An account: a customer's, or one of the shop's staff.
     AccountId = "cus_";
+    /// A session of an account: from when it signed in until it ends.
+    SessionId = "ses_";
     /// A product of the catalogue.
     ProductId = "prd_";
     /// A cart.
@@ -81,6 +83,8 @@ ids! {
     IntentId = "pi_";
     /// A refund of an order.
     RefundId = "re_";
+    /// A redemption of points.
+    RedemptionId = "rdm_";
     /// An event that is told to others.
     EventId = "evt_";
     /// An endpoint that is told of events.

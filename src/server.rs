@@ -28,7 +28,9 @@ use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::accounts::keys;
+use crate::accounts::{
+    Accounts, key_set, keys, login, me, password, refresh, register, reset, staff, wallet,
+};
 use crate::anchor::batches;
 use crate::http::address::Peer;
 use crate::http::layers::{self, Surrounded};
@@ -36,7 +38,10 @@ use crate::http::problem::Problem;
 use crate::http::rate::{self, Gate, Rates};
 use crate::http::{codes, health, pages};
 use crate::limits;
+use crate::loyalty::{first_version as wallets, members, programmes, spending};
 use crate::sales::{Sales, first_version, read, receipts, record, well_known};
+use crate::shop::{Shop, cart, checkout, events, intents, orders, products, refunds, stock};
+use crate::webhooks::{self, Webhooks, address::Addresses};
 use description::Description;
 use state::{Parts, Shared};
 
@@ -44,6 +49,12 @@ use state::{Parts, Shared};
 pub struct Server {
     /// The state of the routes.
     pub sales: Sales,
+    /// The state of the shop's.
+    pub shop: Shop,
+    /// Accounts and their tokens.
+    pub accounts: Accounts,
+    /// Where webhooks may go.
+    pub webhooks: Addresses,
     /// Whether the first version's endpoints are served.
     pub first_version: bool,
     /// Origins whose pages may call.
@@ -64,14 +75,81 @@ fn gated(first_version: bool) -> OpenApiRouter<Shared> {
         .routes(routes!(batches::read_batch))
         .routes(routes!(keys::issue_key, keys::list_keys))
         .routes(routes!(keys::read_key, keys::revoke_key))
-        .routes(routes!(well_known::trust));
+        .routes(routes!(products::create_product, products::list_products))
+        .routes(routes!(products::read_product, products::change_product))
+        .routes(routes!(stock::change_stock))
+        .routes(routes!(stock::list_movements))
+        .routes(routes!(cart::read_cart, cart::empty_cart))
+        .routes(routes!(cart::put_item, cart::take_item))
+        .routes(routes!(checkout::checkout))
+        .routes(routes!(orders::list_orders))
+        .routes(routes!(orders::read_order))
+        .routes(routes!(orders::cancel_order))
+        .routes(routes!(intents::read_intent))
+        .routes(routes!(intents::confirm_intent))
+        .routes(routes!(refunds::refund_order, refunds::list_refunds))
+        .routes(routes!(refunds::read_refund))
+        .routes(routes!(events::receive_event))
+        .routes(routes!(register::register))
+        .routes(routes!(login::log_in))
+        .routes(routes!(refresh::refresh))
+        .routes(routes!(refresh::log_out))
+        .routes(routes!(reset::forgotten))
+        .routes(routes!(reset::reset))
+        .routes(routes!(wallet::give_nonce))
+        .routes(routes!(wallet::sign_in))
+        .routes(routes!(wallet::link::link, wallet::link::unlink))
+        .routes(routes!(me::read_me))
+        .routes(routes!(refresh::end_sessions))
+        .routes(routes!(password::change_password))
+        .routes(routes!(staff::invite, staff::list_accounts))
+        .routes(routes!(staff::read_account, staff::close_account))
+        .routes(routes!(key_set::key_set))
+        .routes(routes!(
+            programmes::read_programme,
+            programmes::set_programme
+        ))
+        .routes(routes!(members::read_member))
+        .routes(routes!(members::list_entries))
+        .routes(routes!(members::read_my_points))
+        .routes(routes!(members::list_my_entries))
+        .routes(routes!(members::quote_points))
+        .routes(routes!(spending::redeem_points))
+        .routes(routes!(spending::read_redemption))
+        .routes(routes!(spending::give_points_back))
+        .routes(routes!(spending::adjust_points))
+        .routes(routes!(well_known::trust))
+        .merge(telling());
     if first_version {
         routes = routes
             .routes(routes!(first_version::record_transaction))
-            .routes(routes!(first_version::read_transaction));
+            .routes(routes!(first_version::read_transaction))
+            .routes(routes!(wallets::balance_of_wallet))
+            .routes(routes!(wallets::redeem_of_wallet));
     }
     description::limited(routes.get_openapi_mut());
     routes
+}
+
+/// Of those, the routes of what others are told.
+fn telling() -> OpenApiRouter<Shared> {
+    use webhooks::{deliveries, endpoints, events};
+    OpenApiRouter::new()
+        .routes(routes!(
+            endpoints::create_webhook_endpoint,
+            endpoints::list_webhook_endpoints
+        ))
+        .routes(routes!(
+            endpoints::read_webhook_endpoint,
+            endpoints::change_webhook_endpoint,
+            endpoints::delete_webhook_endpoint
+        ))
+        .routes(routes!(endpoints::rotate_webhook_secret))
+        .routes(routes!(endpoints::test_webhook_endpoint))
+        .routes(routes!(deliveries::list_webhook_deliveries))
+        .routes(routes!(events::list_events))
+        .routes(routes!(events::read_event))
+        .routes(routes!(events::replay_event))
 }
 
 /// The routes that anybody may ask at any rate: whoever watches over the process is never refused.
@@ -95,6 +173,7 @@ pub fn service(server: Server) -> Serving {
     let gate = Gate::new(
         server.rates,
         server.sales.keys.clone(),
+        server.accounts.tokens.clone(),
         &server.sales.site.clock,
     );
     let (routes, openapi) = gated(server.first_version)
@@ -102,9 +181,18 @@ pub fn service(server: Server) -> Serving {
         .merge(open().layer(middleware::from_fn(layers::named)))
         .split_for_parts();
     let pages = pages::routes(description::complete(openapi));
+    let webhooks = Webhooks {
+        pool: server.sales.pool.clone(),
+        site: server.sales.site.clone(),
+        trust: server.sales.trust.clone(),
+        addresses: server.webhooks,
+    };
     let routes = routes
         .with_state(Shared::new(Parts {
             sales: server.sales,
+            shop: server.shop,
+            accounts: server.accounts,
+            webhooks,
         }))
         .merge(pages.layer(middleware::from_fn(layers::named)))
         .fallback(|| async { Problem::new(&codes::NOT_FOUND, "there is nothing at this address") });
@@ -129,11 +217,18 @@ fn cors(origins: Vec<HeaderValue>) -> CorsLayer {
     ];
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers(
             [
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
+                header::IF_MATCH,
                 header::IF_NONE_MATCH,
             ]
             .into_iter()

@@ -61,6 +61,14 @@ pub const SALE_MONTHS_AHEAD: &str = "counterfoil_sale_months_ahead";
 pub const STRAY_SALES: &str = "counterfoil_stray_sales";
 /// Seconds a request took, by `route`, `method` and `status`.
 pub const REQUEST_SECONDS: &str = "counterfoil_http_request_seconds";
+/// Orders and refunds that somebody has to look at.
+pub const ORDERS_PARKED: &str = "counterfoil_orders_parked";
+/// Tries of deliveries to webhook endpoints, by `outcome`: `succeeded`, `failed`, `gone`.
+pub const WEBHOOK_TRIES: &str = "counterfoil_webhook_tries_total";
+/// Seconds since the delivery was due that has been due the longest; 0 where none is.
+pub const WEBHOOK_OVERDUE_SECONDS: &str = "counterfoil_webhook_overdue_seconds";
+/// Deliveries that were given up in the last 24 hours.
+pub const WEBHOOK_EXHAUSTED: &str = "counterfoil_webhook_exhausted";
 /// Seconds a step of the worker took, by `step`.
 pub const STEP_SECONDS: &str = "counterfoil_worker_step_seconds";
 /// Steps of the worker that failed, by `step`.
@@ -71,6 +79,9 @@ pub const CACHE_CALLS: &str = "counterfoil_cache_calls_total";
 pub const CACHE_UP: &str = "counterfoil_cache_up";
 /// Repeats that were answered from Redis, without the database.
 pub const CACHE_REPLAYS: &str = "counterfoil_cache_replays_total";
+/// Calls of the payment provider by `call` and `outcome`: `answered`, `declined`, `wrong_state`, `missing`,
+/// `invalid`, `key_reused`, `not_allowed`, `rate_limited`, `unavailable`, `unknown`.
+pub const PAYMENT_CALLS: &str = "counterfoil_payment_calls_total";
 /// Calls of an RPC that failed or were not believed, by `rpc` (its host) and `class`.
 pub const RPC_ERRORS: &str = "counterfoil_rpc_errors_total";
 /// RPCs that agree on which block is final, by `chain`.
@@ -79,6 +90,11 @@ pub const RPCS_AGREEING: &str = "counterfoil_chain_rpcs_agreeing";
 pub const RPCS_NEEDED: &str = "counterfoil_chain_rpcs_needed";
 /// Height of the newest block that is final, by `chain`.
 pub const FINALIZED_HEIGHT: &str = "counterfoil_chain_finalized_height";
+
+/// Seconds since the live rate of a `currency` was fetched; infinite before the first.
+pub const RATE_AGE_SECONDS: &str = "counterfoil_rate_age_seconds";
+/// What a feed of rates said and was not believed, and when it said nothing, by `class`.
+pub const RATE_FAILURES: &str = "counterfoil_rate_failures_total";
 
 /// Sends log lines to standard error. `filter` is a `tracing` filter, e.g. `info,sqlx=warn`; it may be
 /// called once a process, later calls change nothing.
@@ -167,7 +183,20 @@ fn describe() {
         STRAY_SALES,
         "Sales whose id is of no month that has a partition; must stay 0"
     );
+    describe_gauge!(
+        ORDERS_PARKED,
+        "Orders and refunds that somebody has to look at; must stay 0"
+    );
     describe_histogram!(REQUEST_SECONDS, "Seconds a request took");
+    describe_counter!(WEBHOOK_TRIES, "Tries of webhook deliveries by outcome");
+    describe_gauge!(
+        WEBHOOK_OVERDUE_SECONDS,
+        "Seconds since the webhook delivery was due that has waited longest"
+    );
+    describe_gauge!(
+        WEBHOOK_EXHAUSTED,
+        "Webhook deliveries given up in the last 24 hours"
+    );
     describe_histogram!(STEP_SECONDS, "Seconds a step of the worker took");
     describe_counter!(STEP_FAILURES, "Steps of the worker that failed");
     describe_counter!(CACHE_CALLS, "Calls of Redis by outcome");
@@ -176,8 +205,11 @@ fn describe() {
         "1 while Redis is used, 0 while it is done without"
     );
     describe_counter!(CACHE_REPLAYS, "Repeats answered from Redis");
+    describe_counter!(PAYMENT_CALLS, "Calls of the payment provider by outcome");
     describe_counter!(RPC_ERRORS, "Calls of an RPC that failed, by class");
     describe_gauge!(RPCS_AGREEING, "RPCs that agree on which block is final");
+    describe_gauge!(RATE_AGE_SECONDS, "Seconds since the live rate was fetched");
+    describe_counter!(RATE_FAILURES, "Rates not had or not believed, by class");
     describe_gauge!(FINALIZED_HEIGHT, "Height of the newest block that is final");
 }
 

@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::accounts::mail::{self, Mailer};
+use crate::accounts::store::staff;
 use crate::anchor::lease::Lease;
 use crate::anchor::seal;
 use crate::anchor::startup::{self, Publisher, Ready};
@@ -19,8 +21,12 @@ use crate::anchor::store::operator;
 use crate::anchor::{broadcast, costs, gauges, guard, publish, replace, watch};
 use crate::clock::{Clock, Entropy};
 use crate::database::trust::Trust;
+use crate::loyalty::expiry;
 use crate::retention::{partitions, purge};
 use crate::telemetry;
+use crate::webhooks::deliver::Deliverer;
+use crate::webhooks::send::Sender;
+use crate::webhooks::upkeep;
 
 /// How often the gauges are read.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
@@ -30,10 +36,14 @@ const COSTS_EVERY: Duration = Duration::from_secs(60);
 const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(600);
 /// The pause between two slices of old refusals: whoever records sales meanwhile does not feel it.
 const PURGE_PAUSE: Duration = Duration::from_millis(250);
+/// How often it is looked for mails to send.
+const MAIL_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether enough sales wait for a batch before its interval is over.
 const BACKLOG_EVERY: Duration = Duration::from_millis(250);
 /// How often it is looked whether a doubt about the database is settled.
 const IN_DOUBT_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked whether a webhook is due, while none is.
+const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
 /// The pause after a failure; doubled after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two tries.
@@ -58,6 +68,10 @@ pub struct Worker {
     pub batch_leaves: usize,
     /// The chains to anchor on, each with its account.
     pub publishers: Vec<Publisher>,
+    /// What sends mails to accounts, where that is configured.
+    pub mailer: Option<Mailer>,
+    /// What tells webhook endpoints of events.
+    pub sender: Sender,
 }
 
 /// Runs until `shutdown` is cancelled and the steps in hand are finished.
@@ -76,6 +90,10 @@ pub async fn run(worker: Worker, shutdown: CancellationToken) {
     loops.spawn(async move { looking.trust.watch(&looking.pool, stopped).await });
     loops.spawn(seal_loop(worker.clone(), shutdown.clone()));
     loops.spawn(gauges_loop(worker.clone(), shutdown.clone()));
+    loops.spawn(webhook_loop(worker.clone(), shutdown.clone()));
+    if let Some(mailer) = worker.mailer.clone() {
+        loops.spawn(mail_loop(worker.clone(), mailer, shutdown.clone()));
+    }
     loops.spawn(housekeeping_loop(worker, shutdown));
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended {
@@ -226,9 +244,12 @@ impl Steps<'_> {
 
 /// Reads the gauges.
 async fn gauges_loop(worker: Worker, shutdown: CancellationToken) {
-    let mut tries = Tries::new("gauges", shutdown);
+    let mut tries = Tries::new("gauges", shutdown.clone());
+    let mut webhooks = Tries::new("webhook_gauges", shutdown);
     while tries.go_on() {
         tries.step(gauges::step(&worker.pool)).await;
+        let now = worker.clock.now();
+        webhooks.step(upkeep::measure(&worker.pool, now)).await;
         tries.pause(GAUGES_EVERY).await;
     }
 }
@@ -247,13 +268,89 @@ async fn costs_loop(worker: Worker, publisher: Publisher, shutdown: Cancellation
 /// Makes the coming months of sales, and throws away what need not be kept, a little at a time.
 async fn housekeeping_loop(worker: Worker, shutdown: CancellationToken) {
     let mut making = Tries::new("partitions", shutdown.clone());
+    let mut expiring = Tries::new("points", shutdown.clone());
+    let mut forgetting = Tries::new("events", shutdown.clone());
     let mut purging = Tries::new("purge", shutdown);
     while making.go_on() {
         making.step(partitions::step(&worker.pool)).await;
         while purging.step(purge::step(&worker.pool)).await == Some(purge::ROWS_A_STEP)
             && purging.pause(PURGE_PAUSE).await
         {}
+        while expiring
+            .step(expiry::step(&worker.pool, &worker.clock))
+            .await
+            .is_some_and(|ended| ended >= expiry::LOTS_A_STEP)
+            && expiring.pause(PURGE_PAUSE).await
+        {}
+        while purging.step(purge_accounts(&worker)).await == Some(purge::ROWS_A_STEP.cast_signed())
+            && purging.pause(PURGE_PAUSE).await
+        {}
+        while forgetting.step(purge_events(&worker)).await == Some(upkeep::EVENTS_A_STEP)
+            && forgetting.pause(PURGE_PAUSE).await
+        {}
         making.pause(KEEP_HOUSE_EVERY).await;
+    }
+}
+
+async fn purge_accounts(worker: &Worker) -> Result<i64, sqlx::Error> {
+    let mut db = worker.pool.acquire().await?;
+    staff::purge(
+        &mut db,
+        worker.clock.now(),
+        purge::ROWS_A_STEP.cast_signed(),
+    )
+    .await
+}
+
+async fn purge_events(worker: &Worker) -> Result<i64, sqlx::Error> {
+    upkeep::purge(&worker.pool, worker.clock.now()).await
+}
+
+/// Tells webhook endpoints of events. What is in hand at the end is ended.
+async fn webhook_loop(worker: Worker, shutdown: CancellationToken) {
+    let mut tries = Tries::new("webhooks", shutdown.clone());
+    let Worker {
+        pool,
+        trust,
+        clock,
+        entropy,
+        sender,
+        ..
+    } = worker;
+    let mut deliverer = Deliverer::new(pool, sender, clock, entropy);
+    while tries.go_on() {
+        let has_taken = trust.is_sound()
+            && tries
+                .step(deliverer.step())
+                .await
+                .is_some_and(|taken| taken > 0);
+        if !has_taken {
+            tokio::select! {
+                () = deliverer.wait(WEBHOOKS_EVERY) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+    deliverer.finish().await;
+}
+
+/// Sends what is to be sent to accounts.
+async fn mail_loop(worker: Worker, mailer: Mailer, shutdown: CancellationToken) {
+    let mut tries = Tries::new("mail", shutdown);
+    while tries.go_on() {
+        let Worker {
+            pool,
+            clock,
+            entropy,
+            ..
+        } = &worker;
+        let idle = !worker.trust.is_sound() || {
+            let step = tries.step(mail::step(pool, &mailer, clock, entropy)).await;
+            step == Some(mail::Outcome::Nothing)
+        };
+        if idle {
+            tries.pause(MAIL_EVERY).await;
+        }
     }
 }
 

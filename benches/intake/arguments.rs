@@ -24,6 +24,8 @@ pub(crate) enum Section {
     Sealing,
     /// The intake with an audit beside it
     Audit,
+    /// Carts filled and ordered, 200 a second by the clock
+    Carts,
     /// Recording, sealing and reading on a table that grows
     Growth,
 }

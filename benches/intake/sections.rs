@@ -1,6 +1,7 @@
 //! The parts of the load test.
 
 mod beside;
+mod carts;
 mod growth;
 mod intake;
 mod proofs;
@@ -107,6 +108,9 @@ impl<'a> Bench<'a> {
         }
         if self.wants(Section::Sealing) {
             self.sealing().await?;
+        }
+        if self.wants(Section::Carts) {
+            self.carts().await?;
         }
         eprintln!("checking {} acknowledged sales", self.shop.acknowledged);
         ledger::check(&self.shop).await?;

@@ -15,6 +15,11 @@ use super::connection::Connection;
 
 /// The program that is measured, built as the bench is.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_counterfoil");
+/// Where the server says it is.
+pub(crate) const PUBLIC_URL: &str = "https://counterfoil.bench";
+/// What it signs access tokens with.
+pub(crate) const TOKEN_KEY: &str =
+    "0202020202020202020202020202020202020202020202020202020202020202";
 /// The well-known key of a local chain's second account, which anchors.
 const PUBLISHER_KEY: &str = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 /// How long it may take to start, or to stop.
@@ -29,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) redis_url: Option<String>,
     /// None: batches are sealed and not anchored.
     pub(crate) rpc_url: Option<String>,
+    /// The file of the keys of access tokens, where customers order.
+    pub(crate) token_keys: Option<PathBuf>,
     /// Whether it seals.
     pub(crate) seals: bool,
     pub(crate) batch_interval: Duration,
@@ -144,7 +151,7 @@ fn command(plan: &Plan, address: SocketAddr, metrics: SocketAddr) -> Command {
         .arg("serve")
         .args(["--listen", &address.to_string()])
         .args(["--metrics-listen", &metrics.to_string()])
-        .args(["--public-url", "https://counterfoil.bench"])
+        .args(["--public-url", PUBLIC_URL])
         .args(["--role", if plan.seals { "all" } else { "api" }])
         .arg("--batch-interval")
         .arg(humantime::format_duration(plan.batch_interval).to_string())
@@ -156,6 +163,14 @@ fn command(plan: &Plan, address: SocketAddr, metrics: SocketAddr) -> Command {
         .env("DATABASE_URL", &plan.database_url);
     if let Some(url) = &plan.redis_url {
         command.env("REDIS_URL", url);
+    }
+    if let Some(file) = &plan.token_keys {
+        command
+            .env("COUNTERFOIL_TOKEN_KEYS", file)
+            // orders are not paid here, so nobody is asked
+            .env("COUNTERFOIL_PAYMENT_URL", "http://127.0.0.1:9")
+            .env("COUNTERFOIL_PAYMENT_KEY", "sk_test_of_the_bench")
+            .env("COUNTERFOIL_PAYMENT_WEBHOOK_SECRET", "whsec_of_the_bench");
     }
     if let Some(url) = &plan.rpc_url {
         command

@@ -1,6 +1,7 @@
 //! The services that everything is measured on, and the server in front of them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::baskets::Baskets;
 use super::load::{self, Caller, Figures, Pace, Window};
 use super::request::Till;
-use super::server::{PROGRAM, Plan, Server};
+use super::server::{PROGRAM, Plan, Server, TOKEN_KEY};
 use super::usage::{Watched, memory_mb};
 
 /// Merchants of the shop's database.
@@ -52,6 +53,8 @@ pub(crate) struct Installed {
     pub(crate) merchants: Vec<(MerchantId, String)>,
     /// Whether its batches are anchored.
     pub(crate) anchors: bool,
+    /// Whether customers sign in and order there.
+    pub(crate) takes_orders: bool,
     /// Sales that were acknowledged, each with a key of its own.
     pub(crate) acknowledged: u64,
 }
@@ -90,6 +93,7 @@ impl Stage {
             url: services.database_url().to_owned(),
             merchants: Vec::new(),
             anchors: true,
+            takes_orders: false,
             acknowledged: 0,
         };
         Ok(Self {
@@ -135,6 +139,7 @@ impl Stage {
             url,
             merchants,
             anchors: false,
+            takes_orders: false,
             acknowledged: 0,
         })
     }
@@ -142,13 +147,22 @@ impl Stage {
     /// Stops the server and starts it on another database or with another task.
     pub(crate) async fn serve(&mut self, on: &Installed, seals: bool) -> anyhow::Result<()> {
         self.stop_server().await?;
-        let plan = Plan {
+        let mut plan = Plan {
             database_url: on.url.clone(),
             redis_url: self.services.redis_url().map(str::to_owned),
             rpc_url: on.anchors.then(|| self.services.rpc_url().to_owned()),
+            token_keys: None,
             seals,
             batch_interval: self.batch_interval,
         };
+        if on.takes_orders {
+            let file = self.out.join("token-keys");
+            fs::write(&file, TOKEN_KEY)
+                .with_context(|| format!("{} cannot be written", file.display()))?;
+            // the program refuses one that everybody may read
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+            plan.token_keys = Some(file);
+        }
         self.server = Some(Server::start(&plan, &self.out.join("server.log")).await?);
         Ok(())
     }

@@ -13,7 +13,8 @@ use time::format_description::well_known::Rfc3339;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::store::{self, Changed, Listed, New};
+use super::store::keys::{self as store, Changed, Listed, New};
+use super::{check_sound, fields};
 use crate::clock::{from_unix_ms, rfc3339_ms, unix_ms};
 use crate::database::trust::Trust;
 use crate::http::Site;
@@ -37,6 +38,9 @@ pub struct KeyRequest {
     pub role: String,
     /// What people call it, at most 64 characters.
     pub label: Option<String>,
+    /// Scopes that it is narrowed to, separated by spaces; all that its role may unless given.
+    #[schema(example = "sales:record sales:read")]
+    pub scope: Option<String>,
     /// When it stops working, RFC 3339; never unless given.
     #[schema(format = "date-time")]
     pub expires_at: Option<String>,
@@ -45,6 +49,7 @@ pub struct KeyRequest {
 static KEY: &[Field] = &[
     Field::required("role", Shape::Text),
     Field::optional("label", Shape::Text),
+    Field::optional("scope", Shape::Text),
     Field::optional("expires_at", Shape::Text),
 ];
 
@@ -59,6 +64,8 @@ pub struct KeyView {
     pub role: String,
     /// What people call it.
     pub label: String,
+    /// Scopes that it is narrowed to, separated by spaces; null: all that its role may.
+    pub scope: Option<String>,
     /// When it was issued.
     pub created_at: String,
     /// When it stops working; null where it does not by itself.
@@ -115,6 +122,7 @@ pub async fn issue_key(
         secret: &secret,
         role: wanted.role.as_str(),
         label: &wanted.label,
+        scopes: wanted.scopes.as_deref(),
         expires_at: wanted.expires_at,
     };
     settle(store::issue(&mut db, &caller, &new, now).await?)?;
@@ -123,6 +131,7 @@ pub async fn issue_key(
         id,
         role: wanted.role.as_str().to_owned(),
         label: wanted.label,
+        scope: wanted.scopes.map(|names| names.join(" ")),
         created_at: rfc3339_ms(now),
         expires_at: wanted.expires_at.map(rfc3339_ms),
         revoked_at: None,
@@ -144,7 +153,7 @@ pub async fn issue_key(
 #[utoipa::path(
     get, path = "/v1/keys", tag = "Keys", security(("key" = [])),
     params(
-        ("limit" = Option<i64>, Query, description = "1 to 100, 25 unless given"),
+        ("limit" = Option<i64>, Query, description = "25 unless given", minimum = 1, maximum = 100),
         ("starting_after" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("ending_before" = Option<String>, Query, description = "the page that ends before this key"),
     ),
@@ -238,18 +247,11 @@ pub async fn revoke_key(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A database that may lack commits is not written to.
-fn check_sound(trust: &Trust) -> Result<(), Problem> {
-    if trust.is_sound() {
-        return Ok(());
-    }
-    Err(Problem::in_doubt("no key was changed; try again later"))
-}
-
 /// A request that makes sense.
 struct Wanted {
     role: Role,
     label: String,
+    scopes: Option<Vec<String>>,
     expires_at: Option<OffsetDateTime>,
 }
 
@@ -258,6 +260,7 @@ fn judge(mut read: Read<KeyRequest>, now: OffsetDateTime) -> Result<Wanted, Prob
     let KeyRequest {
         role,
         label,
+        scope,
         expires_at,
     } = read.body.clone();
     let known = Role::of_key(&role);
@@ -266,14 +269,10 @@ fn judge(mut read: Read<KeyRequest>, now: OffsetDateTime) -> Result<Wanted, Prob
         read.add(Fault::new("/role", &codes::ROLE_UNKNOWN, detail));
     }
     let label = label.unwrap_or_default();
-    if label.contains('\0') {
-        let detail = "U+0000 is not allowed";
-        read.add(Fault::new("/label", &codes::TEXT_HAS_NUL, detail));
+    if let Some(fault) = Fault::of_text("/label", &label, limits::SHORT_TEXT_CHARS) {
+        read.add(fault);
     }
-    if label.chars().count() > limits::SHORT_TEXT_CHARS {
-        let detail = format!("at most {} characters", limits::SHORT_TEXT_CHARS);
-        read.add(Fault::new("/label", &codes::TEXT_TOO_LONG, detail));
-    }
+    let scopes = fields::scope(&mut read, scope.as_deref());
     let expires_at = match expires_at.as_deref().map(milliseconds) {
         None => None,
         Some(None) => {
@@ -292,6 +291,7 @@ fn judge(mut read: Read<KeyRequest>, now: OffsetDateTime) -> Result<Wanted, Prob
         Some(role) if read.faults.is_empty() => Ok(Wanted {
             role,
             label,
+            scopes,
             expires_at,
         }),
         _ => Err(Problem::of_faults(read.faults)),
@@ -311,7 +311,11 @@ fn settle(changed: Changed) -> Result<(), Problem> {
         Changed::Issued | Changed::Revoked => return Ok(()),
         Changed::NotAdmin => Problem::new(
             &codes::FORBIDDEN,
-            "your key was revoked or has expired, or is no administrator's",
+            "your key or session has ended, or is no administrator's",
+        ),
+        Changed::ScopesExceed => Problem::new(
+            &codes::SCOPES_EXCEED,
+            "your own key or session is narrowed; name scopes that it has",
         ),
         Changed::TooMany => Problem::new(
             &codes::TOO_MANY_API_KEYS,
@@ -320,7 +324,7 @@ fn settle(changed: Changed) -> Result<(), Problem> {
         Changed::Unknown => missing(),
         Changed::LastAdmin => Problem::new(
             &codes::LAST_ADMIN_KEY,
-            "no other administrator's key works; issue one, then revoke this",
+            "no other administrator who may do all works; issue a key, then revoke this",
         ),
     })
 }
@@ -335,6 +339,7 @@ fn view(row: Listed) -> KeyView {
         id: KeyId(row.key_id),
         role: row.role,
         label: row.label,
+        scope: row.scopes.map(|names| names.join(" ")),
         created_at: rfc3339_ms(row.created_at),
         expires_at: row.expires_at.map(rfc3339_ms),
         revoked_at: row.revoked_at.map(rfc3339_ms),

@@ -14,6 +14,7 @@ use super::store::{RowCount, batches, chains};
 use super::watch::{Change, WatchError};
 use crate::chain::{At, Block};
 use crate::clock::Clock;
+use crate::database;
 use crate::telemetry;
 
 /// Decides about an anchor whose nonce is used at a finalized block; `why` says by what.
@@ -34,7 +35,7 @@ pub(super) async fn decide(
         return free(pool, publisher.chain_id, anchor, why).await;
     }
     if same(&ours, &theirs) {
-        let mut tx = pool.begin().await?;
+        let mut tx = database::begin(pool).await?;
         anchors::unmined(&mut tx, anchor.anchor_id).await?;
         let done = anchors::finalized_by_others(&mut tx, anchor.anchor_id, clock.now()).await?;
         tx.commit().await?;
@@ -74,7 +75,7 @@ async fn free(
     anchor: &Anchor,
     why: &str,
 ) -> Result<Change, WatchError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = database::begin(pool).await?;
     chains::lock_head(&mut tx, chain_id).await?;
     // where it had succeeded once is a block that was reorganised away
     anchors::unmined(&mut tx, anchor.anchor_id).await?;

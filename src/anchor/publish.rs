@@ -18,6 +18,7 @@ use super::store::chains::{self, ChainHead};
 use super::store::{RowCount, batches};
 use crate::chain::{ChainError, Fees, KeyError};
 use crate::clock::Clock;
+use crate::database;
 use crate::limits;
 
 /// What a step of publishing did.
@@ -232,7 +233,7 @@ async fn reserve(
     clock: &Clock,
 ) -> Result<Option<Anchor>, PublishError> {
     let chain_id = ready.registry().chain_id;
-    let mut tx = pool.begin().await?;
+    let mut tx = database::begin(pool).await?;
     if chains::lock_head(&mut tx, chain_id).await?.as_ref() != Some(head) {
         return Ok(None);
     }

@@ -15,6 +15,7 @@ use super::store::anchors::{self, Anchor, Attempt, State};
 use super::store::{batches, chains};
 use crate::chain::{At, ChainError, KeyError, Signed, Transaction};
 use crate::clock::{Clock, from_unix_ms};
+use crate::database;
 use crate::telemetry;
 
 /// What a step of replacing did.
@@ -184,7 +185,7 @@ async fn keep(
     clock: &Clock,
 ) -> Result<Outcome, ReplaceError> {
     let anchor = &waiting.anchor;
-    let mut tx = pool.begin().await?;
+    let mut tx = database::begin(pool).await?;
     // the row is locked: its newest attempt cannot change before the next one is there
     let state = anchors::lock(&mut tx, anchor.anchor_id).await?;
     let attempts = anchors::attempts(&mut tx, anchor.anchor_id).await?;

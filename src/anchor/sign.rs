@@ -12,6 +12,7 @@ use super::store::anchors::{self, Anchor};
 use super::store::chains;
 use crate::chain::{At, Chain, ChainError, Fees, Signed, Transaction, anchor_call};
 use crate::clock::Clock;
+use crate::database;
 use crate::{limits, telemetry};
 
 /// Signs a reserved anchor, outside any transaction, and commits the bytes.
@@ -66,7 +67,7 @@ async fn keep(
     clock: &Clock,
 ) -> Result<Outcome, PublishError> {
     let chain_id = publisher.chain_id;
-    let mut tx = pool.begin().await?;
+    let mut tx = database::begin(pool).await?;
     // an operator may have spoken while the key was asked
     match chains::lock_head(&mut tx, chain_id).await? {
         Some(head) if head.halted.is_some() => return Ok(Outcome::Halted),

@@ -13,6 +13,7 @@ use super::store::anchors::{self, Anchor, Attempt, State};
 use super::store::{RowCount, batches};
 use crate::chain::{At, Block, ChainError, TxReceipt};
 use crate::clock::Clock;
+use crate::database;
 use crate::telemetry;
 
 /// What was seen.
@@ -193,7 +194,7 @@ impl Watcher<'_> {
         if same && anchor.state == State::Mined {
             return Ok(false);
         }
-        let mut tx = self.pool.begin().await?;
+        let mut tx = database::begin(self.pool).await?;
         let state = anchors::lock(&mut tx, anchor.anchor_id).await?;
         if state != State::Submitted && state != State::Mined {
             return Ok(false);
@@ -269,7 +270,7 @@ impl Watcher<'_> {
             if there.is_none_or(|block| block.hash == hash) {
                 return Ok(Change::None);
             }
-            let mut tx = self.pool.begin().await?;
+            let mut tx = database::begin(self.pool).await?;
             let moved = anchors::unmined(&mut tx, anchor.anchor_id).await?;
             tx.commit().await?;
             if moved {

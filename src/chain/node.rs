@@ -116,7 +116,7 @@ impl Node {
     }
 
     /// One call, of an RPC that is of the right chain.
-    async fn call<T: DeserializeOwned>(
+    pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: &'static str,
         params: Value,

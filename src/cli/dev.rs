@@ -77,6 +77,7 @@ fn describe(installation: &Installation) -> String {
         metrics_url,
         database_url,
         chains,
+        payment_url,
         merchant_id,
         api_key,
         ..
@@ -86,15 +87,16 @@ fn describe(installation: &Installation) -> String {
          metrics     {metrics_url}\n  \
          merchant    {merchant_id}\n  key         {api_key}\n  database    {database_url}\n"
     );
+    text.push_str(&format!("  payments    {payment_url}\n"));
     for chain in chains {
         text.push_str(&format!(
             "  chain       {} ({})\n  registry    {}\n",
             chain.rpc_url, chain.name, chain.registry
         ));
     }
+    let data_dir = installation.data_dir().display();
     text.push_str(&format!(
-        "  data        {}\n",
-        installation.data_dir().display()
+        "  mails       {data_dir}/mail\n  data        {data_dir}\n"
     ));
     text
 }

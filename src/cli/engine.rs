@@ -1,6 +1,8 @@
 //! The engine of one process: the HTTP interface, its metrics and the worker, as the configuration says.
 //! `serve`, `dev` and `demo` run the same.
 
+mod accounts;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -25,12 +27,17 @@ use crate::http::Site;
 use crate::http::keys::Keys;
 use crate::http::rate::Rates;
 use crate::limits;
+use crate::payments::Payments;
+use crate::rates::{self, refresh::Refresher};
 use crate::sales::archive::Archive;
 use crate::sales::intake::Intake;
 use crate::sales::kept::Keeper;
 use crate::sales::lookup::Lookup;
 use crate::sales::{Sales, Services};
 use crate::server::{self, Server, Serving};
+use crate::shop::{self, Shop};
+use crate::webhooks::address::{Addresses, Reach};
+use crate::webhooks::send::Sender;
 use crate::worker::{self, Worker};
 
 /// How much longer than a request may take the interface is waited for when it stops.
@@ -40,7 +47,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Connections of the worker: one for each of its loops but those of the chains, and some to spare.
-const WORKER_CONNECTIONS: u32 = 5;
+const WORKER_CONNECTIONS: u32 = 9;
 
 /// The parts of a process, with their listeners open and nothing served yet.
 pub(super) struct Engine {
@@ -56,6 +63,10 @@ struct Api {
     database: (PgPool, Trust),
     /// Redis.
     cache: Option<Cache>,
+    /// The shop, which does some things by itself.
+    shop: Shop,
+    /// What keeps the rates warm, where there are any.
+    refresher: Option<Refresher>,
     /// The writes of the intake, which outlive the requests that they came with.
     writes: TaskTracker,
 }
@@ -149,6 +160,8 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) {
         service,
         database: (pool, trust),
         cache,
+        shop,
+        refresher,
         writes,
     }) = api
     else {
@@ -159,8 +172,12 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) {
         let (pool, stop) = (pool.clone(), stop.clone());
         tokio::spawn(async move { cache.watch(&pool, stop).await });
     }
+    if let Some(refresher) = refresher {
+        tokio::spawn(refresher.run(stop.clone()));
+    }
     let stopped = stop.clone();
     tokio::spawn(async move { trust.watch(&pool, stopped).await });
+    let upkeep = tokio::spawn(shop::upkeep::run(shop, stop.clone()));
     let serving = server::serve(listener, service, stop.clone().cancelled_owned());
     let too_long = async {
         stop.cancelled().await;
@@ -172,6 +189,9 @@ async fn serve_api(api: Option<Api>, stop: CancellationToken) {
     }
     writes.close();
     writes.wait().await;
+    if let Err(error) = upkeep.await {
+        tracing::error!(error = %error, "the shop's upkeep has broken off");
+    }
 }
 
 fn worker(config: &Config, publishers: Vec<Publisher>, trust: Trust) -> anyhow::Result<Worker> {
@@ -189,6 +209,9 @@ fn worker(config: &Config, publishers: Vec<Publisher>, trust: Trust) -> anyhow::
         seal_at: usize::try_from(config.seal_at)?,
         batch_leaves: usize::try_from(config.batch_leaves)?,
         publishers,
+        mailer: accounts::mailer(config)?,
+        sender: Sender::new(webhook_addresses(config), Clock::system())
+            .context("webhooks cannot be sent")?,
     })
 }
 
@@ -209,30 +232,68 @@ async fn api(config: &Config, trust: &Trust) -> anyhow::Result<Api> {
         config.database_connections,
         trust,
     )?;
+    let site = site(config, address);
+    let accounts = accounts::accounts(config, &pool, &site)?;
     let mut services = services(
         pool.clone(),
         trust.clone(),
         Archive::new(config.archives.archive_dir.clone()),
-        site(config, address),
+        site,
         writes.clone(),
     );
+    let (exchange, refresher) = rates::settings::of(&config.rates, &services.site.clock)?;
+    services.intake = services.intake.converting(exchange);
     let cache = cache(config)?;
     if let Some(cache) = &cache {
         services.intake = services.intake.remembering(cache.clone());
         services.kept = Keeper::new(cache.clone());
     }
+    let shop = Shop::new(shop::Services {
+        pool: services.pool.clone(),
+        trust: services.trust.clone(),
+        site: services.site.clone(),
+        intake: services.intake.clone(),
+        payments: payments(config)?,
+    });
     let server = Server {
         sales: Sales::new(services),
+        shop: shop.clone(),
+        accounts,
+        webhooks: webhook_addresses(config),
         first_version: config.http.first_version,
         cors_origins,
-        rates: rates(&config.http)?,
+        rates: request_rates(&config.http)?,
     };
     Ok(Api {
         listener,
         service: server::service(server),
         database: (pool, trust.clone()),
         cache,
+        shop,
+        refresher,
         writes,
+    })
+}
+
+/// The payment provider, where there is one.
+fn payments(config: &Config) -> anyhow::Result<Option<Payments>> {
+    let payments = Payments::open(&config.payments)?;
+    match &payments {
+        Some(payments) => {
+            let provider = payments.provider();
+            let (host, mode) = (provider.host(), provider.mode().as_str());
+            tracing::info!(host, mode, "payments are taken");
+        }
+        None => tracing::info!("there is no payment provider, so no payments are taken"),
+    }
+    Ok(payments)
+}
+
+/// Where webhooks may go.
+fn webhook_addresses(config: &Config) -> Addresses {
+    Addresses::new(match config.webhooks.webhooks_allow_private {
+        true => Reach::Anywhere,
+        false => Reach::Public,
     })
 }
 
@@ -283,7 +344,7 @@ fn services(
     }
 }
 
-fn rates(http: &HttpArgs) -> anyhow::Result<Rates> {
+fn request_rates(http: &HttpArgs) -> anyhow::Result<Rates> {
     let network = |text: &String| {
         let text = text.trim();
         text.parse()

@@ -24,12 +24,14 @@ mod merchant;
 mod migrate;
 mod openapi;
 mod operator;
+mod payment_provider;
 mod receipt;
 mod recover;
 pub mod registry;
 mod serve;
 mod services;
 mod signals;
+mod token_key;
 mod trust;
 pub mod verify;
 
@@ -61,6 +63,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Dev(dev::DevArgs),
     WithServices(services::ServicesArgs),
+    PaymentProvider(payment_provider::PaymentProviderArgs),
     Serve(Box<serve::ServeArgs>),
     Migrate(migrate::MigrateArgs),
     /// Deploys the registry contract, once a chain, and shows the pinned ones
@@ -73,6 +76,7 @@ enum Command {
     SealNow(operator::SealNowArgs),
     Merchant(merchant::MerchantArgs),
     Key(key::KeyArgs),
+    TokenKey(token_key::TokenKeyArgs),
     Import(import::ImportArgs),
     Receipt(receipt::ReceiptArgs),
     /// Checks a receipt step by step, against a chain and a registry of the reader's own choice
@@ -152,6 +156,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(args).await,
         Command::Dev(args) => dev::run(args).await,
         Command::WithServices(args) => services::run(args).await,
+        Command::PaymentProvider(args) => payment_provider::run(args).await,
         Command::Serve(args) => serve::run(*args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Registry(args) => registry::run(args).await,
@@ -161,6 +166,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::SealNow(args) => operator::seal_now(args).await,
         Command::Merchant(args) => merchant::run(args).await,
         Command::Key(args) => key::run(args).await,
+        Command::TokenKey(args) => Ok(token_key::run(&args)),
         Command::Import(args) => import::run(args).await,
         Command::Receipt(args) => receipt::run(args).await,
         Command::Verify(args) => verify::run(args).await,

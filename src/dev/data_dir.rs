@@ -35,11 +35,7 @@ impl DataDir {
     /// A directory below, for one service; readable by nobody else.
     pub(super) fn subdirectory(&self, name: &str) -> Result<PathBuf, DevError> {
         let path = self.join(name);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(DevError::io("make the directory", &path))?;
+        make_private(&path)?;
         Ok(path)
     }
 
@@ -75,6 +71,15 @@ pub(super) fn temporary() -> Result<PathBuf, DevError> {
         .create(&path)
         .map_err(DevError::io("make the directory", &path))?;
     Ok(path)
+}
+
+/// A directory that nobody else reads, made if it is missing.
+pub(super) fn make_private(path: &Path) -> Result<(), DevError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(DevError::io("make the directory", path))
 }
 
 /// Writes a file that only its owner reads, whole or not at all.

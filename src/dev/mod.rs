@@ -8,6 +8,7 @@
 //! - [`Services`]: all three, started beside one another
 //! - `service`: adopting, starting, waiting for and stopping any one of them
 //! - `postgres`, `redis`, `anvil`: what differs between them
+//! - [`payments`]: a payment provider, in this process
 //! - `programs`: where their binaries are
 //! - `process`: detached processes, and knowing one again
 //! - `data_dir`: the directory, its lock and its secrets
@@ -15,6 +16,7 @@
 mod anvil;
 mod data_dir;
 mod error;
+pub mod payments;
 mod postgres;
 mod process;
 mod programs;

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::codes;
 use super::problem::Problem;
-use crate::ids::{AccountId, KeyId, MerchantId};
+use super::scopes::Scopes;
+use crate::ids::{AccountId, KeyId, MerchantId, SessionId};
 
 /// What a key or an account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl Role {
     }
 }
 
-/// What a route does with what belongs to a merchant.
+/// What a route does with what belongs to a merchant. Its name is a scope ([`Scopes`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Writes sales.
@@ -92,6 +93,40 @@ pub enum Action {
     ManageLoyalty,
     /// Changes who is told of events.
     ManageWebhooks,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Record,
+        Self::ReadNamed,
+        Self::ReadAll,
+        Self::Shop,
+        Self::RedeemPoints,
+        Self::ManageKeys,
+        Self::ManageAccounts,
+        Self::ManageCatalogue,
+        Self::ManageOrders,
+        Self::ManageLoyalty,
+        Self::ManageWebhooks,
+    ];
+
+    /// Its name: what it is about, and what is done.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Record => "sales:record",
+            Self::ReadNamed => "sales:read",
+            Self::ReadAll => "sales:list",
+            Self::Shop => "shop:buy",
+            Self::RedeemPoints => "points:redeem",
+            Self::ManageKeys => "keys:manage",
+            Self::ManageAccounts => "accounts:manage",
+            Self::ManageCatalogue => "catalogue:manage",
+            Self::ManageOrders => "orders:manage",
+            Self::ManageLoyalty => "loyalty:manage",
+            Self::ManageWebhooks => "webhooks:manage",
+        }
+    }
 }
 
 /// What a caller showed.
@@ -131,19 +166,41 @@ pub struct Caller {
     pub who: Who,
     /// What it may do.
     pub role: Role,
+    /// What it is narrowed to.
+    pub scopes: Scopes,
+    /// The session of an account's token.
+    pub session: Option<SessionId>,
 }
 
 impl Caller {
-    /// Checks the table of roles.
+    /// Checks the table of roles, and the scopes that the key or session is narrowed to.
     ///
     /// # Errors
-    /// 403 when the role does not allow it.
+    /// 403 when one of them does not allow it.
     pub fn require(&self, action: Action) -> Result<(), Problem> {
-        if self.role.may(action) {
-            return Ok(());
+        if !self.role.may(action) {
+            let detail = format!("the role {} may not do this", self.role.as_str());
+            return Err(Problem::new(&codes::FORBIDDEN, detail));
         }
-        let detail = format!("the role {} may not do this", self.role.as_str());
-        Err(Problem::new(&codes::FORBIDDEN, detail))
+        if !self.scopes.have(action) {
+            let detail = format!("it is narrowed to scopes without {}", action.name());
+            return Err(Problem::new(&codes::SCOPE_MISSING, detail));
+        }
+        Ok(())
+    }
+
+    /// The account that has signed in, whatever its role.
+    ///
+    /// # Errors
+    /// 403 for a key.
+    pub fn account(&self) -> Result<(AccountId, SessionId), Problem> {
+        match (self.who, self.session) {
+            (Who::Account(account), Some(session)) => Ok((account, session)),
+            _ => Err(Problem::new(
+                &codes::FORBIDDEN,
+                "a key has no account: sign in, and send the access token",
+            )),
+        }
     }
 
     /// The account that buys.
@@ -194,9 +251,9 @@ pub(super) fn token(headers: &HeaderMap) -> Result<Option<SecretString>, Problem
         .ok_or_else(denied)
 }
 
-/// 401 for a key that is not valid.
+/// 401 for a key or token that is not valid.
 pub(super) fn denied() -> Problem {
-    let detail = "the key is unknown, expired or revoked";
+    let detail = "the key or token is unknown, expired or revoked";
     Problem::new(&codes::UNAUTHENTICATED, detail)
 }
 
@@ -223,7 +280,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Authenticated {
         caller(parts)?.map(Self).ok_or_else(|| {
             Problem::new(
                 &codes::UNAUTHENTICATED,
-                "send Authorization: Bearer and an API key",
+                "send Authorization: Bearer and an API key or access token",
             )
         })
     }

@@ -11,8 +11,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use super::auth::Caller;
+use super::auth::{Caller, Who};
 use super::codes;
 use super::idempotency::{IdempotencyKey, REPLAYED};
 use super::problem::Problem;
@@ -20,7 +21,7 @@ use super::problem::Problem;
 /// A command as its caller sent it.
 #[derive(Debug, Clone)]
 pub struct Command<'a> {
-    /// Who sent it. A key is its caller's own.
+    /// Who sent it.
     pub caller: &'a Caller,
     /// Its key.
     pub key: &'a IdempotencyKey,
@@ -42,6 +43,16 @@ impl<'a> Command<'a> {
             caller,
             key,
             fingerprint: Sha256::digest(&bytes).into(),
+        }
+    }
+}
+
+impl Command<'_> {
+    /// Whose the key is: an account's own; of API keys their merchant's, as one may replace another.
+    fn owner(&self) -> Uuid {
+        match self.caller.who {
+            Who::Account(account) => account.0,
+            Who::Key(_) => self.caller.merchant.0,
         }
     }
 }
@@ -118,7 +129,7 @@ pub async fn claim(
         r#"select fingerprint as "fingerprint!", status as "status!", location, body as "body!"
            from claim_command($1, $2, $3)"#,
         command.caller.merchant.0,
-        command.caller.who.id(),
+        command.owner(),
         command.key.0,
     )
     .fetch_optional(conn)
@@ -161,7 +172,7 @@ pub async fn keep(
         "insert into command_key (merchant_id, owner_id, key, fingerprint, status, location, body, created_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
         command.caller.merchant.0,
-        command.caller.who.id(),
+        command.owner(),
         command.key.0,
         &command.fingerprint[..],
         answer.status.as_u16().cast_signed(),

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::auth::{Caller, Role, Who};
 use super::problem::Problem;
+use super::scopes::Scopes;
 use crate::clock::{Clock, Entropy};
 use crate::database;
 use crate::ids::{KeyId, MerchantId};
@@ -63,6 +64,11 @@ impl fmt::Display for Parts {
             .iter()
             .try_for_each(|part| f.write_str(&base32::encode(part)))
     }
+}
+
+/// Whether a text is meant to be a key.
+pub(super) fn is_key(token: &SecretString) -> bool {
+    token.expose_secret().starts_with("cf_")
 }
 
 fn parse(token: &str) -> Option<Parts> {
@@ -226,7 +232,7 @@ impl Keys {
         let merchant = MerchantId(uuid::Uuid::from_bytes(parts.merchant));
         let id = KeyId(uuid::Uuid::from_bytes(parts.key));
         let row = sqlx::query!(
-            "select k.role, k.secret_hash, k.expires_at, k.revoked_at, m.mode
+            "select k.role, k.scopes, k.secret_hash, k.expires_at, k.revoked_at, m.mode
              from api_key k join merchant m using (merchant_id)
              where k.merchant_id = $1 and k.key_id = $2",
             merchant.0,
@@ -244,6 +250,8 @@ impl Keys {
                     merchant,
                     who: Who::Key(id),
                     role,
+                    scopes: Scopes::stored(row.scopes.as_deref()),
+                    session: None,
                 })
             })
         }))

@@ -16,6 +16,8 @@ pub mod pages;
 pub mod paging;
 pub mod problem;
 pub mod rate;
+pub mod scopes;
+pub mod tokens;
 
 use std::sync::Arc;
 

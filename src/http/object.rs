@@ -21,6 +21,8 @@ use crate::limits;
 pub enum Shape {
     /// A string.
     Text,
+    /// `true` or `false`.
+    Flag,
     /// A string that holds a decimal; a number there has an error of its own.
     Decimal,
     /// A string that holds a decimal, or an integer.
@@ -35,6 +37,8 @@ pub enum Shape {
     List(&'static [Field]),
     /// A list whose items are read by themselves.
     Items,
+    /// A list of strings.
+    Texts,
     /// An object of strings.
     TextMap,
 }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::codes::{self, Code};
 use crate::database::was_read_only;
 use crate::limits;
+use crate::money::AmountError;
 
 /// One thing that is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,36 @@ impl Fault {
             code,
             detail: detail.into(),
         }
+    }
+}
+
+impl Fault {
+    /// What is wrong with an amount at `pointer`.
+    pub fn of_amount(pointer: impl Into<String>, error: AmountError) -> Self {
+        let code = match error {
+            AmountError::Malformed => &codes::MONEY_MALFORMED,
+            AmountError::Negative => &codes::MONEY_NEGATIVE,
+            AmountError::TooManyDecimals { .. } => &codes::MONEY_TOO_MANY_DECIMALS,
+            AmountError::TooLarge => &codes::MONEY_TOO_LARGE,
+        };
+        Self::new(pointer, code, error.to_string())
+    }
+
+    /// What is wrong with a text of at most `most` characters at `pointer`, if anything is.
+    pub fn of_text(pointer: &str, text: &str, most: usize) -> Option<Self> {
+        if text.contains('\0') {
+            return Some(Self::new(
+                pointer,
+                &codes::TEXT_HAS_NUL,
+                "U+0000 is not allowed",
+            ));
+        }
+        // no character has less than a byte
+        let too_long = text.len() > most && text.chars().count() > most;
+        too_long.then(|| {
+            let detail = format!("at most {most} characters");
+            Self::new(pointer, &codes::TEXT_TOO_LONG, detail)
+        })
     }
 }
 

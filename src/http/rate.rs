@@ -21,12 +21,13 @@ use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-use super::address::{Network, Peer, client};
+use super::address::{ClientAddress, Network, Peer, client};
 use super::auth::{self, Verdict, Who};
 use super::codes;
-use super::keys::Keys;
+use super::keys::{self, Keys};
 use super::layers;
 use super::problem::Problem;
+use super::tokens::Tokens;
 use crate::clock::Clock;
 
 /// What is to be limited, and what of a request's address is believed.
@@ -46,16 +47,18 @@ pub struct Gate(Arc<Inner>);
 
 struct Inner {
     keys: Keys,
+    tokens: Tokens,
     by_key: Option<Limit<Who>>,
     by_address: Option<Limit<IpAddr>>,
     trusted: Vec<Network>,
 }
 
 impl Gate {
-    /// A gate for the holders of these keys.
-    pub fn new(rates: Rates, keys: Keys, clock: &Clock) -> Self {
+    /// A gate for the holders of these keys and tokens.
+    pub fn new(rates: Rates, keys: Keys, tokens: Tokens, clock: &Clock) -> Self {
         Self(Arc::new(Inner {
             keys,
+            tokens,
             by_key: rates.of_key.map(|most| Limit::new("key", most, clock)),
             by_address: rates
                 .of_address
@@ -64,10 +67,11 @@ impl Gate {
         }))
     }
 
-    /// Who calls, and what they have left.
-    async fn admit(&self, request: &Parts) -> (Verdict, Option<Allowance>) {
+    /// Who calls, from where, and what they have left.
+    async fn admit(&self, request: &Parts) -> (Verdict, ClientAddress, Option<Allowance>) {
         let Inner {
             keys,
+            tokens,
             by_key,
             by_address,
             trusted,
@@ -78,10 +82,13 @@ impl Gate {
         // whoever tries keys has the database look for them
         let look_up = || stranger().map_or(Ok(()), |left| left.check());
         let verdict = match auth::token(&request.headers) {
-            Ok(Some(token)) => match keys.check(&token, look_up).await {
-                Ok(None) => Err(auth::denied()),
-                known => known,
-            },
+            Ok(Some(token)) => {
+                let known = match keys::is_key(&token) {
+                    true => keys.check(&token, look_up).await,
+                    false => tokens.check(&token, look_up).await,
+                };
+                known.and_then(|caller| caller.map(Some).ok_or_else(auth::denied))
+            }
             Ok(None) => Ok(None),
             Err(denied) => Err(denied),
         };
@@ -89,7 +96,7 @@ impl Gate {
             Ok(Some(caller)) => by_key.as_ref().map(|limit| limit.take(caller.who)),
             _ => stranger(),
         };
-        (Verdict(verdict), left)
+        (Verdict(verdict), ClientAddress(address), left)
     }
 }
 
@@ -97,9 +104,10 @@ impl Gate {
 pub async fn limit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     layers::note_route(&parts.extensions);
-    let (verdict, left) = gate.admit(&parts).await;
+    let (verdict, address, left) = gate.admit(&parts).await;
     let who = verdict.caller().map(|caller| caller.who);
     parts.extensions.insert(verdict);
+    parts.extensions.insert(address);
     let mut response = match left.as_ref().map_or(Ok(()), Allowance::check) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(refused) => refused.into_response(),

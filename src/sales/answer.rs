@@ -2,7 +2,7 @@
 //! bytes without having kept them.
 
 use counterfoil_proofs::{hex, link};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
@@ -118,9 +118,9 @@ pub struct TransactionAnswer {
     pub customeraddress: Option<String>,
     /// The amount, a decimal string.
     pub amountINR: String,
-    /// Null until there are rates.
+    /// The amount in wei by the rate of its recording; null where there was none.
     pub amount_wei: Option<String>,
-    /// Null until there is loyalty.
+    /// The points that the sale and its programme alone determine; null where there is no programme.
     pub loyalty_points: Option<String>,
     /// `pending` when it is recorded; `sealed`, `submitted`, `mined`, `finalized` later.
     pub status: String,
@@ -138,16 +138,43 @@ impl TransactionAnswer {
         public_url: &str,
         status: &str,
     ) -> Result<Self, StoredSaleError> {
+        let told = Told::read(&stored.details);
         Ok(Self {
             transaction_id: SaleId(stored.sale_id),
             orderid: stored.order_id.clone(),
             customeraddress: stored.customer.as_deref().map(hex::encode),
             amountINR: money(stored)?.value,
-            amount_wei: None,
-            loyalty_points: None,
+            amount_wei: told.rate.map(|rate| rate.wei.to_owned()),
+            loyalty_points: told.points.map(|points| points.base.to_owned()),
             status: status.to_owned(),
             receipt_url: receipt_url(stored, public_url),
         })
+    }
+}
+
+/// What the details say that the server added to them.
+#[derive(Debug, Default, Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    points: Option<ToldPoints<'a>>,
+    #[serde(borrow)]
+    rate: Option<ToldRate<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ToldPoints<'a> {
+    base: &'a str,
+}
+
+#[derive(Debug, Deserialize)]
+struct ToldRate<'a> {
+    wei: &'a str,
+}
+
+impl<'a> Told<'a> {
+    /// Nothing where somebody else wrote the details: their hash tells that elsewhere.
+    fn read(details: &'a [u8]) -> Self {
+        serde_json::from_slice(details).unwrap_or_default()
     }
 }
 

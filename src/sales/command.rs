@@ -3,6 +3,8 @@
 pub mod fingerprint;
 mod judge;
 
+pub use judge::account_address;
+
 use counterfoil_proofs::leaf::{Kind, OrderId};
 use time::OffsetDateTime;
 
@@ -12,9 +14,12 @@ use crate::clock::rfc3339_ms;
 use crate::http::codes;
 use crate::http::object::Object;
 use crate::http::problem::Fault;
-use crate::ids::SaleId;
+use crate::ids::{AccountId, PurchaseId, RefundId, SaleId};
 use crate::money::Currency;
 use judge::Judge;
+
+/// What the ids begin with that the shop gives its own orders and refunds.
+const RESERVED: [&str; 2] = [PurchaseId::PREFIX, RefundId::PREFIX];
 
 /// What a command has at most as it is hashed: a verifier reads no larger details, and their salt and
 /// version come to them when they are recorded.
@@ -36,6 +41,7 @@ pub struct SaleCommand {
     kind: Kind,
     refers_to: Option<Reference>,
     customer: Option<[u8; 20]>,
+    account: Option<AccountId>,
     currency: Currency,
     amount_minor: i64,
     sold_at: Option<OffsetDateTime>,
@@ -60,6 +66,10 @@ impl SaleCommand {
     pub fn customer(&self) -> Option<[u8; 20]> {
         self.customer
     }
+    /// The customer's account, where `customer_ref` is the id of one.
+    pub fn account(&self) -> Option<AccountId> {
+        self.account
+    }
     pub fn currency(&self) -> Currency {
         self.currency
     }
@@ -82,9 +92,48 @@ impl SaleCommand {
     /// What `request` means, judged at the time `now`.
     ///
     /// # Errors
-    /// Every bound that it breaks, not the first alone.
+    /// Every bound that it breaks, not the first alone; an order id of the shop's among them.
     pub fn parse(request: SaleRequest, now: OffsetDateTime) -> Result<Self, Vec<Fault>> {
         let mut judge = Judge { faults: Vec::new() };
+        if is_reserved(&request.order_id) {
+            let detail = "ids that begin with ord_ or re_ are the shop's";
+            judge.fault("/order_id", &codes::ORDER_ID_RESERVED, detail);
+        }
+        if request.refers_to.as_deref().is_some_and(is_reserved) {
+            let detail =
+                "an order of the shop is refunded there: POST /v1/orders/{order_id}/refunds";
+            judge.fault("/refers_to", &codes::REFERS_TO_INVALID, detail);
+        }
+        judge.command(request, now)
+    }
+
+    /// What the shop's own `request` means: the sale of an order, or the refund of one.
+    ///
+    /// # Errors
+    /// Every bound that it breaks; an order id that is not the shop's among them.
+    pub fn of_shop(request: SaleRequest, now: OffsetDateTime) -> Result<Self, Vec<Fault>> {
+        let mut judge = Judge { faults: Vec::new() };
+        if !is_reserved(&request.order_id) {
+            let detail = "the shop's ids begin with ord_ or re_";
+            judge.fault("/order_id", &codes::ORDER_ID_INVALID, detail);
+        }
+        judge.command(request, now)
+    }
+}
+
+/// Whether an order id is one that only the shop gives.
+fn is_reserved(order_id: &str) -> bool {
+    RESERVED.iter().any(|prefix| order_id.starts_with(prefix))
+}
+
+impl Judge {
+    /// The command, if nothing is wrong with it.
+    fn command(
+        mut self,
+        request: SaleRequest,
+        now: OffsetDateTime,
+    ) -> Result<SaleCommand, Vec<Fault>> {
+        let judge = &mut self;
         let order_id = judge.order_id("/order_id", &request.order_id);
         let kind = judge.kind(request.kind.as_deref());
         let refers_to = judge.refers_to(kind, request.refers_to.as_deref());
@@ -104,6 +153,8 @@ impl SaleCommand {
         let mut details = Details::new(currency.map_or(0, Currency::decimals));
         details.cashier = judge.short("/cashier", request.cashier);
         details.customer_ref = judge.short("/customer_ref", request.customer_ref);
+        let account = details.customer_ref.as_deref();
+        let account = account.and_then(|text| text.parse().ok());
         details.register = judge.short("/register", request.register);
         details.sold_at = sold_at.map(rfc3339_ms);
         details.tax_total = judge.total("/tax_total", request.tax_total.as_deref(), currency);
@@ -120,11 +171,12 @@ impl SaleCommand {
             (Some(order_id), Some(kind), Some(currency), Some(amount_minor))
                 if judge.faults.is_empty() =>
             {
-                let mut command = Self {
+                let mut command = SaleCommand {
                     order_id,
                     kind,
                     refers_to,
                     customer,
+                    account,
                     currency,
                     amount_minor,
                     sold_at,
@@ -139,7 +191,7 @@ impl SaleCommand {
                 command.fingerprint = fingerprint;
                 Ok(command)
             }
-            _ => Err(judge.faults),
+            _ => Err(self.faults),
         }
     }
 }

@@ -7,8 +7,10 @@
 mod added;
 mod flush;
 mod in_flight;
+mod prepared;
 pub mod queue;
 mod remembered;
+pub mod within;
 mod write;
 
 use std::sync::Arc;
@@ -22,10 +24,12 @@ use super::stored::StoredSale;
 use crate::cache::Cache;
 use crate::clock::{Clock, Entropy};
 use crate::database::{self, trust::Trust};
-use crate::ids::{MerchantId, SaleId};
+use crate::ids::MerchantId;
+use crate::loyalty::programme::Programmes;
+use crate::rates::exchange::Exchange;
 use flush::{Flusher, Waiting};
 use in_flight::InFlight;
-use queue::Load;
+use prepared::Prepared;
 use remembered::Remembered;
 
 /// Which answer a key gets, then and on every replay.
@@ -128,7 +132,7 @@ pub enum IntakeError {
     #[error("the merchant is not in the database")]
     MerchantUnknown,
     /// The function answered something that is not in its contract.
-    #[error("record_sales_2 answered {0:?}")]
+    #[error("record_sales_3 answered {0:?}")]
     Contract(String),
     /// The flush broke off, or the database did not answer it in time.
     #[error("the flush ended without an answer")]
@@ -145,41 +149,14 @@ impl From<sqlx::Error> for IntakeError {
     }
 }
 
-/// A draft with what only the server adds.
-struct Prepared {
-    draft: Draft,
-    sale_id: SaleId,
-    details: Vec<u8>,
-    details_hash: [u8; 32],
-    salt: [u8; 32],
-}
-
-impl Prepared {
-    fn new(draft: Draft, clock: &Clock, entropy: &Entropy) -> Self {
-        let details = draft.command.details().salted(&entropy.bytes());
-        Self {
-            sale_id: SaleId::new(clock, entropy),
-            details_hash: counterfoil_proofs::details::hash(&details),
-            details,
-            salt: entropy.bytes(),
-            draft,
-        }
-    }
-}
-
-impl Prepared {
-    /// What it holds in memory: the details twice, as bytes and parsed into more of them, and the rest.
-    fn load(&self) -> Load {
-        Load::row(4 * self.details.len() + 1024)
-    }
-}
-
 /// Records sales.
 #[derive(Clone)]
 pub struct Intake {
     clock: Clock,
     entropy: Entropy,
     in_flight: InFlight,
+    programmes: Programmes,
+    exchange: Exchange,
     flusher: Flusher,
 }
 
@@ -192,11 +169,14 @@ impl Intake {
         entropy: Entropy,
         tasks: TaskTracker,
     ) -> Self {
+        let programmes = Programmes::default();
         Self {
             clock,
             entropy,
             in_flight: InFlight::default(),
-            flusher: Flusher::new(pool, archive, tasks),
+            flusher: Flusher::new(pool, archive, programmes.clone(), tasks),
+            programmes,
+            exchange: Exchange::default(),
         }
     }
 
@@ -217,6 +197,19 @@ impl Intake {
             flusher: self.flusher.trusting(trust),
             ..self
         }
+    }
+
+    /// The same, with the rates that amounts are converted by.
+    #[must_use]
+    pub fn converting(self, exchange: Exchange) -> Self {
+        Self { exchange, ..self }
+    }
+
+    /// A draft with what only the server adds.
+    fn prepare(&self, merchant: MerchantId, draft: Draft) -> Prepared {
+        let programme = self.programmes.of(merchant);
+        let (exchange, clock) = (&self.exchange, &self.clock);
+        Prepared::new(draft, programme.as_ref(), exchange, clock, &self.entropy)
     }
 
     /// Records one draft.
@@ -250,7 +243,7 @@ impl Intake {
         let mut answers = Vec::with_capacity(drafts.len());
         for draft in drafts {
             answers.push(held.holds(&draft.slot).then(|| {
-                let prepared = Prepared::new(draft, &self.clock, &self.entropy);
+                let prepared = self.prepare(merchant, draft);
                 let load = prepared.load();
                 let (waiting, answer) = Waiting::new(prepared, held.clone(), is_alone);
                 rows.push((waiting, load));

@@ -5,7 +5,7 @@ use counterfoil_proofs::link;
 use subtle::ConstantTimeEq;
 
 use super::stored::{StoredSale, fixed};
-use crate::http::auth::Authenticated;
+use crate::http::auth::{Action, Authenticated};
 use crate::http::codes;
 use crate::http::paging::Params;
 use crate::http::problem::Problem;
@@ -48,7 +48,10 @@ impl Asker {
             Some(text) => Some(text.parse().map_err(|_| missing())?),
             None => None,
         };
-        let own = caller.map(|Authenticated(caller)| caller.merchant);
+        // a customer is no reader of the shop's sales, and shows a link as anybody does
+        let own = caller
+            .filter(|Authenticated(caller)| caller.require(Action::ReadNamed).is_ok())
+            .map(|Authenticated(caller)| caller.merchant);
         let (merchant, right) = match (own, named, link) {
             (Some(own), named, _) if named.is_none_or(|named| named == own) => (own, Right::Key),
             (_, Some(named), Some(link)) => (named, Right::Link(link)),

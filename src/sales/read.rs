@@ -26,7 +26,7 @@ pub const STATES: [&str; 5] = ["pending", "sealed", "submitted", "mined", "final
 #[utoipa::path(
     get, path = "/v1/sales", tag = "Sales", security(("key" = [])),
     params(
-        ("limit" = Option<i64>, Query, description = "1 to 100, 25 unless given"),
+        ("limit" = Option<i64>, Query, description = "25 unless given", minimum = 1, maximum = 100),
         ("starting_after" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("ending_before" = Option<String>, Query, description = "the page that ends before this sale"),
         ("order_id" = Option<String>, Query, description = "the sale with this order id"),
@@ -120,6 +120,7 @@ fn filter(params: &mut Params) -> Result<Filter, Problem> {
         (status = 200, body = SaleView),
         (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
         (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
     )

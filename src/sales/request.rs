@@ -117,7 +117,8 @@ pub static SALE: &[Field] = &[
     Field::optional("idempotency_key", Shape::Text),
 ];
 
-static MONEY: &[Field] = &[
+/// The shape of [`Money`].
+pub static MONEY: &[Field] = &[
     Field::required("value", Shape::Decimal),
     Field::required("currency", Shape::Text),
 ];

@@ -51,6 +51,21 @@ pub struct Listed {
     pub sealed_at: Option<OffsetDateTime>,
 }
 
+/// The sale with an order id, archived or not.
+pub async fn id_of_order(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    order_id: &str,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "select sale_id from sale_order where merchant_id = $1 and order_id = $2",
+        merchant.0,
+        order_id,
+    )
+    .fetch_optional(db)
+    .await
+}
+
 /// The sequence number of a sale.
 pub async fn seq_of(
     db: &mut PgConnection,

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use sqlx::PgPool;
 
+use crate::accounts::Accounts;
 use crate::database::trust::Trust;
 use crate::http::Site;
+use crate::loyalty::Desk;
 use crate::sales::Sales;
+use crate::shop::Shop;
+use crate::webhooks::Webhooks;
 
 /// The state of all routes; each takes the part that it needs.
 #[derive(Clone)]
@@ -17,6 +21,12 @@ pub(super) struct Shared(Arc<Parts>);
 pub(super) struct Parts {
     /// Sales, and the ground that everything stands on.
     pub(super) sales: Sales,
+    /// The shop.
+    pub(super) shop: Shop,
+    /// Accounts and their tokens.
+    pub(super) accounts: Accounts,
+    /// Who is told of events.
+    pub(super) webhooks: Webhooks,
 }
 
 impl Shared {
@@ -31,6 +41,24 @@ impl FromRef<Shared> for Sales {
     }
 }
 
+impl FromRef<Shared> for Shop {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.0.shop.clone()
+    }
+}
+
+impl FromRef<Shared> for Accounts {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.0.accounts.clone()
+    }
+}
+
+impl FromRef<Shared> for Webhooks {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.0.webhooks.clone()
+    }
+}
+
 impl FromRef<Shared> for PgPool {
     fn from_ref(shared: &Shared) -> Self {
         shared.0.sales.pool.clone()
@@ -40,6 +68,17 @@ impl FromRef<Shared> for PgPool {
 impl FromRef<Shared> for Site {
     fn from_ref(shared: &Shared) -> Self {
         shared.0.sales.site.clone()
+    }
+}
+
+impl FromRef<Shared> for Desk {
+    fn from_ref(shared: &Shared) -> Self {
+        let sales = &shared.0.sales;
+        Self {
+            pool: sales.pool.clone(),
+            site: sales.site.clone(),
+            trust: sales.trust.clone(),
+        }
     }
 }
 

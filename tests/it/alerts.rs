@@ -15,9 +15,11 @@ use crate::anchored::Anchored;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What alarms ask of and this worker does not show: an interface and a Redis have their own, an RPC
 /// shows its first error, and only several RPCs of a chain agree.
-const ELSEWHERE: [&str; 5] = [
+const ELSEWHERE: [&str; 7] = [
+    "counterfoil_rate_age_seconds",
     "counterfoil_intake_full_total",
     "counterfoil_cache_up",
+    "counterfoil_orders_parked",
     "counterfoil_rpc_errors_total",
     "counterfoil_chain_rpcs_agreeing",
     "counterfoil_chain_rpcs_needed",

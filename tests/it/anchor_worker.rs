@@ -5,6 +5,7 @@ use std::time::Duration;
 use counterfoil::anchor::startup::Publisher;
 use counterfoil::chain::Chain;
 use counterfoil::clock::Entropy;
+use counterfoil::webhooks::address::Reach;
 use counterfoil::worker::{self, Worker};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -37,6 +38,8 @@ impl Running {
             seal_at: leaves.div_ceil(2),
             batch_leaves: leaves,
             publishers,
+            mailer: None,
+            sender: crate::harness::sender(Reach::Anywhere, &it.clock),
         };
         let task = tokio::spawn(worker::run(worker, shutdown.clone()));
         Self { task, shutdown }

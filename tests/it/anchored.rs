@@ -15,9 +15,11 @@ use counterfoil::anchor::startup::{Publisher, Ready, StartupError};
 use counterfoil::anchor::{broadcast, publish, replace, seal, startup, watch};
 use counterfoil::chain::{Chain, Signer};
 use counterfoil::clock::{Clock, Entropy, from_unix_ms};
+use counterfoil::config::RateArgs;
 use counterfoil::database::DatabaseRole;
 use counterfoil::database::trust::Trust;
 use counterfoil::ids::MerchantId;
+use counterfoil::rates::{self, exchange::Exchange};
 use counterfoil::sales::archive::Archive;
 use counterfoil::sales::command::SaleCommand;
 use counterfoil::sales::intake::{AnswerVersion, Draft, Intake, Outcome, Slot};
@@ -42,6 +44,15 @@ pub(crate) struct Ledger {
     pub(crate) db: Database,
 }
 
+/// A fixed rate for pounds.
+fn rates(clock: &Clock) -> Exchange {
+    let args = RateArgs {
+        rate_emergency: vec!["GBP=2400.00".to_owned()],
+        ..RateArgs::default()
+    };
+    rates::settings::of(&args, clock).expect("a rate").0
+}
+
 impl Ledger {
     pub(crate) async fn create() -> Self {
         let db = Database::create().await;
@@ -58,7 +69,8 @@ impl Ledger {
                 Entropy::system(),
                 TaskTracker::new(),
             )
-            .trusting(trust.clone()),
+            .trusting(trust.clone())
+            .converting(rates(&clock)),
             trust,
             clock,
             orders: AtomicU64::new(1),
@@ -68,6 +80,19 @@ impl Ledger {
 
     pub(crate) async fn merchant(&self, mode: &str) -> MerchantId {
         harness::merchant(&self.db, mode).await
+    }
+
+    /// Gives a merchant a programme: a point for a pound.
+    pub(crate) async fn set_programme(&self, merchant: MerchantId) {
+        let terms = json!({ "decimals": 1, "earn": { "GBP": { "rate": "1", "minimum_minor": 0, "minor_digits": 2 } },
+            "first_purchase_bonus": 0, "daily_limit": null, "tiers": [], "tier_drop": "at_once", "pending_days": 0,
+            "expiry_days": null, "redeem": { "minimum": 0, "maximum": null, "value": {} } });
+        sqlx::query("select set_loyalty_programme($1, 0, $2, $1, now())")
+            .bind(merchant.0)
+            .bind(terms)
+            .execute(&self.owner)
+            .await
+            .expect("the programme");
     }
 
     /// Records sales of a merchant, each a pound.

@@ -97,6 +97,8 @@ async fn shop() -> Anchored {
         db.merchant("live").await,
         db.merchant("live").await,
     ];
+    // with points and a rate in the details of the one, and a rate in those of all
+    db.set_programme(merchants[0]).await;
     for round in 1..=4 {
         for merchant in &merchants[..if round == 2 { 1 } else { 3 }] {
             mixed(db, *merchant, round).await;

@@ -7,13 +7,14 @@ use std::time::Duration;
 use counterfoil::anchor::startup::Publisher;
 use counterfoil::anchor::{broadcast, publish, replace, seal, startup, watch};
 use counterfoil::clock::{Clock, Entropy, from_unix_ms};
-use counterfoil::database::DatabaseRole;
+use counterfoil::database::trust::Trust;
+use counterfoil::database::{self, DatabaseRole};
 use sqlx::PgPool;
 
 use crate::anchored::Anchored;
 use crate::audit::audit_all;
 use crate::database_wire::{DatabaseWire, Fault};
-use crate::harness::{App, Running, sale};
+use crate::harness::{App, Database, Running, eventually, sale};
 
 /// Commits from the first sale's batch to its anchor being final: batch, reservation, bytes, replacement,
 /// block, finality.
@@ -133,4 +134,36 @@ async fn workers_whose_clocks_disagree_by_hours_anchor_each_batch_once() {
         it.local.mine(1).await;
     }
     assert_anchored_once(&it, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_goes_away_while_a_transaction_begins_leaves_none_open() {
+    let db = Database::create().await;
+    let pool = db.guarded_pool(DatabaseRole::Api, &Trust::default());
+    let open = "select count(*) from pg_stat_activity
+                where datname = current_database() and pid <> pg_backend_pid()
+                  and xact_start is not null";
+    for round in 0..100 {
+        drop(pool.acquire().await.expect("a connection"));
+        let is_back = || u32::try_from(pool.num_idle()) == Ok(pool.size());
+        eventually("it is back", async || is_back().then_some(())).await;
+        // at some point between sending and hearing
+        let mut begun = Box::pin(database::begin(&pool));
+        for _ in 0..round {
+            if futures_util::poll!(begun.as_mut()).is_ready() {
+                break;
+            }
+            // a runtime's timers only know whole milliseconds
+            std::thread::sleep(Duration::from_micros(10));
+        }
+        drop(begun);
+        // the next one is told that it is done, and so it is
+        eventually("no transaction is open", async || {
+            let is_back = is_back();
+            let counted = sqlx::query_scalar(open).fetch_one(&db.owner).await;
+            let counted: i64 = counted.expect("a count");
+            (is_back && counted == 0).then_some(())
+        })
+        .await;
+    }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Fleet {
     pub(crate) owner: PgPool,
     pub(crate) database_url: String,
     // in this order: what is last is dropped last
-    _services: Kept,
+    services: Kept,
     /// Where its files are.
     pub(crate) scratch: Scratch,
 }
@@ -81,7 +81,7 @@ impl Fleet {
             postgres,
             owner,
             database_url,
-            _services: services,
+            services,
             scratch,
         }
     }
@@ -91,6 +91,11 @@ impl Fleet {
         let mut command = program(args);
         command.env("DATABASE_URL", &self.database_url);
         command
+    }
+
+    /// The chain of the services.
+    pub(crate) fn rpc_url(&self) -> &str {
+        self.services.running().rpc_url()
     }
 
     /// The addresses of the processes.

@@ -11,6 +11,7 @@ use counterfoil::anchor::startup::Publisher;
 use counterfoil::chain::{Chain, Signer, anchor_call, set_publisher_call};
 use counterfoil::clock::{Clock, Entropy};
 use counterfoil::ids::MerchantId;
+use counterfoil::webhooks::address::Reach;
 use counterfoil::worker::{self, Worker};
 use counterfoil_proofs::hex;
 use secrecy::{ExposeSecret, SecretString};
@@ -91,6 +92,8 @@ impl Shop {
             seal_at: 1000,
             batch_leaves: 1000,
             publishers: vec![publisher],
+            mailer: None,
+            sender: crate::harness::sender(Reach::Anywhere, &Clock::system()),
         };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(worker::run(worker, shutdown.clone()));

@@ -3,6 +3,7 @@
 mod client;
 mod database;
 mod dice;
+mod payments;
 mod problem;
 mod redis;
 
@@ -11,7 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
+use counterfoil::accounts::Accounts;
+use counterfoil::accounts::wallet::checks::Wallets;
 use counterfoil::cache::Cache;
+use counterfoil::chain::Chain;
 use counterfoil::clock::{Clock, Entropy};
 use counterfoil::database::DatabaseRole;
 use counterfoil::database::trust::Trust;
@@ -19,24 +23,33 @@ use counterfoil::http::Site;
 use counterfoil::http::auth::Role;
 use counterfoil::http::keys::{self, Keys, NewKey};
 use counterfoil::http::rate::Rates;
+use counterfoil::http::tokens::{SigningKeys, Tokens};
 use counterfoil::ids::MerchantId;
+use counterfoil::payments::Payments;
+use counterfoil::rates::exchange::Exchange;
 use counterfoil::sales::archive::Archive;
 use counterfoil::sales::intake::Intake;
 use counterfoil::sales::kept::Keeper;
 use counterfoil::sales::lookup::Lookup;
 use counterfoil::sales::{Sales, Services};
 use counterfoil::server::{self, Server};
+use counterfoil::shop::{self, Shop};
+use counterfoil::webhooks::address::{Addresses, Reach};
+use counterfoil::webhooks::send::Sender;
 use secrecy::ExposeSecret;
+use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 pub(crate) use client::{Answer, Client, sale};
 pub(crate) use database::Database;
 pub(crate) use dice::Dice;
+pub(crate) use payments::{LocalProvider, PAYMENT_KEY};
 pub(crate) use problem::{check_document, faults_of};
 pub(crate) use redis::{Cluster, Redis, Watched};
 
@@ -45,8 +58,16 @@ pub(crate) const PUBLIC_URL: &str = "https://receipts.example";
 /// The origin that may call.
 pub(crate) const ORIGIN: &str = "https://shop.example";
 
+/// The key that the test's servers sign access tokens with.
+pub(crate) const TOKEN_KEY: &str =
+    "0101010101010101010101010101010101010101010101010101010101010101";
+/// The password of every account that a test makes.
+pub(crate) const PASSWORD: &str = "a long sentence is best";
+
+/// The local chain's id.
+pub(crate) const CHAIN_ID: u64 = 31337;
+
 /// The local chain.
-#[expect(dead_code, reason = "for the tests of anchoring")]
 pub(crate) fn rpc_url() -> String {
     std::env::var("RPC_URL").expect("RPC_URL: run the tests with `counterfoil with-services`")
 }
@@ -79,6 +100,16 @@ impl App {
         }
     }
 
+    /// A new customer who has signed in.
+    pub(crate) async fn customer(&self) -> Client {
+        self.customer_called(&someone()).await
+    }
+
+    /// The same, with this e-mail address.
+    pub(crate) async fn customer_called(&self, email: &str) -> Client {
+        self.admin.sign_up(self.merchant, email).await
+    }
+
     /// Another merchant, and a client with its admin key.
     pub(crate) async fn stranger(&self) -> (MerchantId, Client) {
         let stranger = merchant(&self.db, "live").await;
@@ -97,52 +128,124 @@ pub(crate) struct Running {
     _watching: DropGuard,
 }
 
+/// What a server is to have beside the database.
+#[derive(Default)]
+struct Wish<'a> {
+    cache: Option<Cache>,
+    rates: Rates,
+    payments: Option<Payments>,
+    exchange: Exchange,
+    accounts: Option<MakeAccounts<'a>>,
+}
+
+/// Makes the accounts of a server on this pool.
+type MakeAccounts<'a> = Box<dyn FnOnce(PgPool, &Site) -> Accounts + Send + 'a>;
+
 impl Running {
     /// A server on a free port of this machine, which takes any number of requests.
     pub(crate) async fn start(db: &Database, clock: Clock) -> Self {
-        Self::with(db, clock, None, Rates::default()).await
+        Self::with(db, clock, Wish::default()).await
+    }
+
+    /// The same, which converts amounts to wei; with a Redis where one is given.
+    pub(crate) async fn converting(
+        db: &Database,
+        exchange: Exchange,
+        cache: Option<Cache>,
+    ) -> Self {
+        let wish = Wish {
+            exchange,
+            cache,
+            ..Wish::default()
+        };
+        Self::with(db, Clock::system(), wish).await
     }
 
     /// The same, with a Redis.
     pub(crate) async fn start_beside(db: &Database, clock: Clock, cache: Option<Cache>) -> Self {
-        Self::with(db, clock, cache, Rates::default()).await
+        let wish = Wish {
+            cache,
+            ..Wish::default()
+        };
+        Self::with(db, clock, wish).await
     }
 
     /// One that takes so many.
     pub(crate) async fn limited(db: &Database, clock: Clock, rates: Rates) -> Self {
-        Self::with(db, clock, None, rates).await
+        let wish = Wish {
+            rates,
+            ..Wish::default()
+        };
+        Self::with(db, clock, wish).await
     }
 
-    async fn with(db: &Database, clock: Clock, cache: Option<Cache>, rates: Rates) -> Self {
+    /// One whose accounts are made as `of` says.
+    pub(crate) async fn with_accounts(
+        db: &Database,
+        clock: Clock,
+        of: impl FnOnce(PgPool, &Site) -> Accounts + Send,
+    ) -> Self {
+        let wish = Wish {
+            accounts: Some(Box::new(of)),
+            ..Wish::default()
+        };
+        Self::with(db, clock, wish).await
+    }
+
+    /// One whose shop has a payment provider, and does by itself what it has to.
+    pub(crate) async fn selling(db: &Database, clock: Clock, payments: Payments) -> Self {
+        let wish = Wish {
+            payments: Some(payments),
+            // so that each customer may come from an address of its own
+            rates: Rates {
+                trusted_proxies: vec!["127.0.0.0/8".parse().expect("a network")],
+                ..Rates::default()
+            },
+            ..Wish::default()
+        };
+        Self::with(db, clock, wish).await
+    }
+
+    async fn with(db: &Database, clock: Clock, wish: Wish<'_>) -> Self {
+        let Wish {
+            cache,
+            rates,
+            payments,
+            exchange,
+            accounts,
+        } = wish;
         let trust = Trust::default();
         let pool = db.guarded_pool(DatabaseRole::Api, &trust);
         let archive = Archive::new(Some(db.archive_directory()));
-        let entropy = Entropy::system();
         let writes = TaskTracker::new();
-        let site = Site {
-            public_url: Arc::from(PUBLIC_URL),
-            pending_max_age: 7,
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-        };
+        let site = site(&clock);
         let mut intake = Intake::new(
             pool.clone(),
             archive.clone(),
             clock.clone(),
-            entropy,
+            site.entropy.clone(),
             writes.clone(),
         )
-        .trusting(trust.clone());
+        .trusting(trust.clone())
+        .converting(exchange);
         let watching = CancellationToken::new();
         let mut kept = Keeper::default();
         if let Some(cache) = cache {
             intake = intake.remembering(cache.clone());
-            kept = Keeper::new(cache.clone());
-            let (pool, stopped) = (pool.clone(), watching.clone());
-            tokio::spawn(async move { cache.watch(&pool, stopped).await });
+            kept = keeping(cache, &pool, &watching);
         }
-        let (looking, at, stopped) = (trust.clone(), pool.clone(), watching.clone());
-        tokio::spawn(async move { looking.watch(&at, stopped).await });
+        watch(&trust, &pool, &watching);
+        let shop = Shop::new(shop::Services {
+            pool: pool.clone(),
+            trust: trust.clone(),
+            site: site.clone(),
+            intake: intake.clone(),
+            payments,
+        });
+        if shop.payments.is_some() {
+            tokio::spawn(shop::upkeep::run(shop.clone(), watching.clone()));
+        }
+        let accounts = accounts.unwrap_or_else(|| Box::new(own_accounts))(pool.clone(), &site);
         let sales = Sales::new(Services {
             intake,
             lookup: Lookup::new(&pool, &archive),
@@ -152,19 +255,18 @@ impl Running {
             trust,
             site,
         });
-        let cors_origins = vec![HeaderValue::from_static(ORIGIN)];
         let router = server::service(Server {
+            shop,
+            accounts,
             sales,
+            webhooks: Addresses::new(Reach::Anywhere),
             first_version: true,
-            cors_origins,
+            cors_origins: vec![HeaderValue::from_static(ORIGIN)],
             rates,
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let (listener, url) = listen().await;
         let (stop, stopped) = oneshot::channel::<()>();
-        let shutdown = async move {
-            let _ = stopped.await;
-        };
+        let shutdown = async { drop(stopped.await) };
         let task = tokio::spawn(server::serve(listener, router, shutdown));
         Self {
             url,
@@ -182,6 +284,66 @@ impl Running {
         self.writes.close();
         self.writes.wait().await;
     }
+}
+
+/// What tells webhook endpoints of events.
+pub(crate) fn sender(reach: Reach, clock: &Clock) -> Sender {
+    Sender::new(Addresses::new(reach), clock.clone()).expect("a client")
+}
+
+/// An e-mail address that nobody has.
+pub(crate) fn someone() -> String {
+    let id = Uuid::from_bytes(Entropy::system().bytes()).simple();
+    format!("{id}@shop.example")
+}
+
+/// What keeps final answers in this Redis.
+fn keeping(cache: Cache, pool: &PgPool, until: &CancellationToken) -> Keeper {
+    let kept = Keeper::new(cache.clone());
+    let (pool, until) = (pool.clone(), until.clone());
+    tokio::spawn(async move { cache.watch(&pool, until).await });
+    kept
+}
+
+/// Looks again and again whether the database is the one that it was.
+fn watch(trust: &Trust, pool: &PgPool, until: &CancellationToken) {
+    let (trust, pool, until) = (trust.clone(), pool.clone(), until.clone());
+    tokio::spawn(async move { trust.watch(&pool, until).await });
+}
+
+/// An installation by this clock.
+fn site(clock: &Clock) -> Site {
+    Site {
+        public_url: Arc::from(PUBLIC_URL),
+        pending_max_age: 7,
+        clock: clock.clone(),
+        entropy: Entropy::system(),
+    }
+}
+
+/// A free port of this machine.
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    (listener, url)
+}
+
+/// Accounts as every test's server has them.
+fn own_accounts(pool: PgPool, site: &Site) -> Accounts {
+    accounts_with(pool, site, Some(TOKEN_KEY), &rpc_url())
+}
+
+/// Accounts with these token keys, whose wallets may be contracts of the chain at this address. They sign in
+/// at the shop.
+pub(crate) fn accounts_with(pool: PgPool, site: &Site, keys: Option<&str>, rpc: &str) -> Accounts {
+    let keys = keys.map(|keys| SigningKeys::parse(&keys.into()).expect("keys"));
+    let sends_mail = keys.is_some();
+    let (clock, issuer) = (site.clock.clone(), site.public_url.clone());
+    let tokens = Tokens::new(pool, clock, issuer, keys);
+    let domain = ORIGIN.trim_start_matches("https://").to_owned();
+    let chain = Chain::new(&rpc.into()).expect("the address of an RPC");
+    let wallets = Wallets::new(vec![domain], [(CHAIN_ID, chain)].into());
+    Accounts::new(tokens, wallets, sends_mail, &site.entropy)
 }
 
 /// A new merchant; `mode` is `live` or `test`.

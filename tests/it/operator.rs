@@ -85,6 +85,8 @@ async fn what_waits_is_sealed_when_it_is_asked_for() {
         seal_at: 1000,
         batch_leaves: 1000,
         publishers: vec![it.publisher.clone()],
+        mailer: None,
+        sender: crate::harness::sender(counterfoil::webhooks::address::Reach::Anywhere, &it.clock),
     };
     let running = tokio::spawn(worker::run(worker, shutdown.clone()));
     let none = command(&it, "seal-now").await.expect(0);

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use counterfoil::cache::Cache;
 use counterfoil::clock::Clock;
+use counterfoil::config::RateArgs;
+use counterfoil::rates::settings;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::harness::{Answer, App, Client, Cluster, Redis, Running, eventually, sale};
+use crate::loyalty;
 
 /// How long whatever Redis does may take beyond what is waited for on purpose.
 const SOON: Duration = Duration::from_secs(3);
@@ -56,7 +59,7 @@ impl Beside {
             let mut found = 0;
             for name in names {
                 let value: Vec<u8> = self.redis.ask(&["GET", &name]).await;
-                found += usize::from(value.first() == Some(&1) && value.get(1) != Some(&0));
+                found += usize::from(value.first() == Some(&2) && value.get(1) != Some(&0));
             }
             (found == answers).then_some(())
         })
@@ -227,7 +230,7 @@ async fn a_killed_process_holds_nobody_up_for_long() {
     let [name] = beside.entries().await.try_into().expect("one");
     // another process' lock
     let name = name.replace(":key:k-1", ":key:k-2");
-    let lock = format!("\u{1}\u{0}{}", "x".repeat(16));
+    let lock = format!("\u{2}\u{0}{}", "x".repeat(16));
     beside
         .redis
         .ask::<()>(&["SET", &name, &lock, "PX", "1500"])
@@ -251,7 +254,7 @@ async fn a_lock_of_a_killed_process_puts_no_sale_of_a_batch_behind_its_refund() 
     beside.remembers(1).await;
     let [name] = beside.entries().await.try_into().expect("one");
     let name = name.replace(":key:k-1", ":key:k-2");
-    let lock = format!("\u{1}\u{0}{}", "x".repeat(16));
+    let lock = format!("\u{2}\u{0}{}", "x".repeat(16));
     beside.redis.ask::<()>(&["SET", &name, &lock]).await;
     let item = |key: &str, mut item: Value| {
         item["idempotency_key"] = json!(key);
@@ -361,4 +364,40 @@ async fn whatever_becomes_of_redis_the_answer_is_the_databases() {
         .await
         .expect("the sales");
     assert_eq!(numbers, [1, 2, 3, 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn points_and_rate_are_remembered_with_a_sale() {
+    let mut beside = Beside::start().await;
+    let cache = Cache::open(&beside.redis.url(), Clock::system()).expect("an address");
+    let args = RateArgs {
+        rate_emergency: vec!["INR=250000.00".to_owned()],
+        ..RateArgs::default()
+    };
+    let (exchange, _) = settings::of(&args, &Clock::system()).expect("a rate");
+    let server = Running::converting(&beside.app.db, exchange, Some(cache.clone())).await;
+    is_used(&cache, &beside.app).await;
+    beside.client = beside.app.admin.at(&server.url);
+    loyalty::with_points(&beside.app).await;
+    let body = json!({"orderid": "T-1", "customeraddress": loyalty::ADA, "amountINR": "1500.75"});
+    let ask = |client: &Client| {
+        let (client, body) = (client.clone(), body.to_string());
+        async move {
+            client
+                .post("/transactions/record", "k-1", body)
+                .await
+                .expect(201)
+        }
+    };
+    let first = ask(&beside.client).await;
+    assert_eq!(first.json()["amount_wei"], "6003000000000000");
+    assert_eq!(first.json()["loyalty_points"], "0");
+    beside.remembers(1).await;
+    // by processes that would convert by another rate, or by none
+    let again = without_writes(&beside.app, ask(&beside.client)).await;
+    assert_replay(&first, &again);
+    assert_replay(&first, &ask(&beside.app.admin).await);
+    // and what Redis has lost the database has
+    beside.redis.ask::<()>(&["FLUSHALL"]).await;
+    assert_replay(&first, &ask(&beside.client).await);
 }

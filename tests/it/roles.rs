@@ -1,101 +1,85 @@
 //! The table of roles: every route, for every kind of caller.
 
+mod routes;
+
 use std::time::{Duration, Instant};
 
 use counterfoil::clock::Clock;
 use counterfoil::http::auth::Role;
+use counterfoil::ids::MerchantId;
 use reqwest::Method;
+use serde_json::json;
 
-use crate::harness::{App, Client, key, merchant, sale};
+use crate::harness::{App, Client, PASSWORD, key, merchant, sale};
+use crate::loyalty::{ADA, with_points};
+use routes::{Row, table};
 
-/// Who may: status for nobody, pos, auditor, admin, and a key of another merchant.
-struct Row {
-    method: Method,
-    path: String,
-    expected: [u16; 5],
-}
-
-fn table(sale_id: &str) -> Vec<Row> {
-    let row = |method: Method, path: &str, expected| Row {
-        method,
-        path: path.replace("{sale}", sale_id),
-        expected,
-    };
-    vec![
-        row(Method::POST, "/v1/sales", [401, 201, 403, 201, 201]),
-        row(Method::POST, "/v1/sales:batch", [401, 200, 403, 200, 200]),
-        row(
-            Method::POST,
-            "/transactions/record",
-            [401, 201, 403, 201, 201],
-        ),
-        row(Method::GET, "/v1/sales", [401, 403, 200, 200, 200]),
-        row(
-            Method::GET,
-            "/v1/sales?kind=sale",
-            [401, 403, 200, 200, 200],
-        ),
-        row(
-            Method::GET,
-            "/v1/sales?order_id=A-1",
-            [401, 200, 200, 200, 200],
-        ),
-        row(Method::GET, "/v1/sales/{sale}", [401, 200, 200, 200, 404]),
-        row(
-            Method::GET,
-            "/transactions/{sale}",
-            [401, 200, 200, 200, 404],
-        ),
-        row(
-            Method::GET,
-            "/v1/receipts/{sale}",
-            [404, 200, 200, 200, 404],
-        ),
-        row(
-            Method::GET,
-            "/v1/orders/A-1/proof",
-            [404, 200, 200, 200, 404],
-        ),
-        row(Method::POST, "/v1/keys", [401, 403, 403, 201, 201]),
-        row(Method::GET, "/v1/keys", [401, 403, 403, 200, 200]),
-        row(Method::GET, "/v1/keys/key_0", [401, 403, 403, 404, 404]),
-        row(Method::DELETE, "/v1/keys/key_0", [401, 403, 403, 404, 404]),
-        row(Method::GET, "/v1/batches", [401, 403, 200, 200, 200]),
-        row(Method::GET, "/v1/batches/1", [401, 403, 404, 404, 404]),
-        row(Method::GET, "/.well-known/counterfoil.json", [200; 5]),
-        row(Method::GET, "/livez", [200; 5]),
-        row(Method::GET, "/readyz", [200; 5]),
-        row(Method::GET, "/openapi.json", [200; 5]),
-        row(Method::GET, "/redoc", [200; 5]),
-        row(Method::GET, "/errors/forbidden", [200; 5]),
-    ]
-}
-
-fn body(path: &str, who: usize) -> String {
+fn body(merchant: MerchantId, path: &str, who: usize) -> String {
     let order = format!("W-{who}");
-    match path {
-        "/v1/sales" => sale(&order).to_string(),
+    let merchant = merchant.to_string();
+    let email = format!("{order}@shop.example");
+    let body = match path {
+        "/v1/accounts" => json!({"role": "pos", "email": format!("staff-{email}")}),
+        "/v1/auth/register" => {
+            json!({"merchant_id": merchant, "email": email, "password": PASSWORD})
+        }
+        "/v1/auth/login" => {
+            json!({"merchant_id": merchant, "email": "ada@shop.example", "password": PASSWORD})
+        }
+        "/v1/auth/refresh" | "/v1/auth/logout" => json!({"refresh_token": "x"}),
+        "/v1/auth/password/forgotten" => json!({"merchant_id": merchant, "email": email}),
+        "/v1/auth/password/reset" => json!({"token": "x", "password": PASSWORD}),
+        "/v1/auth/wallet/nonce" => json!({"merchant_id": merchant}),
+        "/v1/auth/wallet/login" => {
+            json!({"merchant_id": merchant, "message": "x", "signature": "0x00"})
+        }
+        "/v1/me/wallet" => json!({"message": "x", "signature": "0x00"}),
+        "/v1/me/password" => {
+            json!({"current_password": PASSWORD, "new_password": "another sentence"})
+        }
+        "/v1/sales" => sale(&order),
         "/v1/sales:batch" => {
             let mut item = sale(&format!("{order}-b"));
             item["idempotency_key"] = format!("{order}-b").into();
-            serde_json::json!({ "items": [item] }).to_string()
+            json!({ "items": [item] })
         }
-        "/v1/keys" => r#"{"role":"pos"}"#.to_owned(),
-        _ => format!(
-            r#"{{"orderid":"{order}-t","customeraddress":"0x70997970c51812dc3a010c7d01b50e0d17dc79c8","amountINR":1}}"#
-        ),
-    }
+        "/v1/keys" => json!({"role": "pos"}),
+        "/v1/products" => {
+            json!({"sku": order, "name": "A", "price": {"value": "1", "currency": "INR"}})
+        }
+        "/v1/payment_intents/pi_0/confirm" => json!({"payment_method": "pm_card_visa"}),
+        "/v1/loyalty/programme" => json!({"earn": []}),
+        "/v1/loyalty/adjustments" => json!({"member": ADA, "points": "1", "reason": "a test"}),
+        "/v1/loyalty/redemptions" => json!({"member": ADA, "points": "1"}),
+        "/loyalty/redeem" => json!({"customer_address": ADA, "points_amount": "1"}),
+        "/v1/webhook_endpoints" => json!({"url": "http://127.0.0.1:9/", "types": ["ping"]}),
+        "/v1/events/evt_0/replay" => json!({"endpoint_id": "we_0"}),
+        _ if path.starts_with("/v1/products/") || path.starts_with("/v1/cart/") => {
+            json!({"quantity": 1})
+        }
+        "/v1/checkout" | "/v1/orders/ord_0/refunds" | "/v1/payments/webhook" => json!({}),
+        _ => json!({"orderid": format!("{order}-t"), "amountINR": 1,
+            "customeraddress": "0x70997970c51812dc3a010c7d01b50e0d17dc79c8"}),
+    };
+    body.to_string()
 }
 
-async fn status(client: &Client, row: &Row, who: usize) -> u16 {
+async fn status(app: &App, client: &Client, row: &Row, who: usize) -> u16 {
     let answer = match row.method {
         Method::POST => {
             client
                 .post(
                     &row.path,
                     &format!("{}-{who}", row.path),
-                    body(&row.path, who),
+                    body(app.merchant, &row.path, who),
                 )
+                .await
+        }
+        Method::PUT | Method::PATCH => {
+            let json = [("content-type", "application/json"), ("if-match", "\"1\"")];
+            let body = body(app.merchant, &row.path, who);
+            client
+                .send(row.method.clone(), &row.path, &json, body)
                 .await
         }
         _ => client.send(row.method.clone(), &row.path, &[], "").await,
@@ -116,8 +100,8 @@ async fn every_route_is_for_whom_the_table_says() {
         .await
         .expect(201)
         .json();
+    with_points(&app).await;
     let rows = table(made["transaction_id"].as_str().unwrap());
-
     let (_, stranger) = app.stranger().await;
     let mut callers = vec![app.admin.with_key(None)];
     for role in [Role::Pos, Role::Auditor, Role::Admin] {
@@ -125,16 +109,8 @@ async fn every_route_is_for_whom_the_table_says() {
         callers.push(app.admin.with_key(Some(&key)));
     }
     callers.push(stranger);
-    for row in &rows {
-        for (who, caller) in callers.iter().enumerate() {
-            let found = status(caller, row, who).await;
-            assert_eq!(
-                found, row.expected[who],
-                "{} {} as caller {who}",
-                row.method, row.path
-            );
-        }
-    }
+    callers.push(app.customer_called("ada@shop.example").await);
+    check(&app, &rows, &callers).await;
     // the table holds every route that the description names
     let described = app.admin.get("/openapi.json").await.expect(200).json();
     for path in described["paths"].as_object().unwrap().keys() {
@@ -144,6 +120,43 @@ async fn every_route_is_for_whom_the_table_says() {
             "{path} is in no row"
         );
     }
+}
+
+async fn check(app: &App, rows: &[Row], callers: &[Client]) {
+    for row in rows {
+        for (who, caller) in callers.iter().enumerate() {
+            let found = status(app, caller, row, who).await;
+            assert_eq!(
+                found, row.expected[who],
+                "{} {} as caller {who}",
+                row.method, row.path
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accounts_of_staff_may_what_keys_of_their_role_may() {
+    let app = App::start().await;
+    app.admin.record("k", &sale("A-1")).await.expect(201);
+    let mut callers = vec![app.admin.with_key(None)];
+    for role in ["pos", "auditor", "admin"] {
+        callers.push(app.customer_called(&format!("{role}@shop.example")).await);
+        sqlx::query("update account set role = $1 where email like $1 || '@%'")
+            .bind(role)
+            .execute(&app.db.owner)
+            .await
+            .unwrap();
+    }
+    let (_, stranger) = app.stranger().await;
+    callers.push(stranger);
+    callers.push(app.customer_called("ada@shop.example").await);
+    with_points(&app).await;
+    let made = app.admin.get("/v1/sales").await.expect(200).json();
+    let mut rows = table(made["data"][0]["sale_id"].as_str().unwrap());
+    // they are somebody, as no key is
+    rows.retain(|row| !row.path.starts_with("/v1/me") && !row.path.starts_with("/transactions/s"));
+    check(&app, &rows, &callers).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,13 +197,16 @@ async fn a_key_that_is_not_valid_is_401_everywhere() {
         format!("{valid}0"),
         String::new(),
     ];
-    for key in &bad {
+    app.customer_called("ada@shop.example").await;
+    for (at, key) in bad.iter().enumerate() {
         let client = app.admin.with_key(Some(key));
         for row in table(made["sale_id"].as_str().unwrap()) {
             // public routes take no key; on those that a link opens, a wrong key is still a mistake
-            let expected = if row.expected == [200; 5] { 200 } else { 401 };
+            let [first, rest @ ..] = row.expected;
+            let is_public = rest == [first; 5];
+            let expected = if is_public { first } else { 401 };
             assert_eq!(
-                status(&client, &row, 9).await,
+                status(&app, &client, &row, at + 9).await,
                 expected,
                 "{key} on {} {}",
                 row.method,

@@ -124,14 +124,7 @@ async fn every_role_may_do_what_it_needs_and_no_more() {
         (&worker, "update batch set root = root"),
     ];
     for (pool, statement) in refused {
-        let error = sqlx::query(statement)
-            .execute(pool)
-            .await
-            .expect_err(statement);
-        let code = error
-            .as_database_error()
-            .and_then(|e| e.code().map(|code| code.into_owned()));
-        assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
+        check_refused(pool, statement).await;
     }
     let execute = "select has_function_privilege($1, p.oid, 'execute') from pg_proc p where p.proname like 'record_sales%'";
     for (role, may) in [
@@ -145,14 +138,113 @@ async fn every_role_may_do_what_it_needs_and_no_more() {
             .fetch_all(&app.db.owner)
             .await
             .unwrap();
-        assert_eq!(found, [may; 2], "{role}");
+        assert_eq!(found, [may; 3], "{role}");
     }
-    let reads: bool =
-        sqlx::query_scalar("select has_table_privilege('counterfoil_reader', 'api_key', 'select')")
-            .fetch_one(&app.db.owner)
-            .await
-            .unwrap();
-    assert!(!reads, "whoever only reads has no business with keys");
+}
+
+/// A statement that the database does not let a role run.
+async fn check_refused(pool: &PgPool, statement: &'static str) {
+    let error = sqlx::query(statement)
+        .execute(pool)
+        .await
+        .expect_err(statement);
+    let code = error
+        .as_database_error()
+        .and_then(|e| e.code().map(|code| code.into_owned()));
+    assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_nobodys_business_but_their_own() {
+    let app = App::start().await;
+    app.customer().await;
+    let api = app.db.pool(DatabaseRole::Api);
+    let worker = app.db.pool(DatabaseRole::Worker);
+    let refused: [(&PgPool, &str); 12] = [
+        (&api, "update account set role = 'admin'"),
+        (&api, "insert into account select * from account"),
+        (&api, "delete from account"),
+        (&api, "delete from session"),
+        (&api, "update session set account_id = account_id"),
+        (
+            &api,
+            "insert into account_token select * from account_token",
+        ),
+        (&api, "update account_token set used_at = null"),
+        (
+            &api,
+            "select lock_admins(merchant_id, merchant_id, null, '', now()) from merchant",
+        ),
+        (
+            &api,
+            "select set_account_password(merchant_id, merchant_id, '', null, now()) from merchant",
+        ),
+        (&worker, "select password_hash from account"),
+        (&worker, "select email from account_mail"),
+        (
+            &worker,
+            "select redeem_account_token(merchant_id, merchant_id, '', '', now()) from merchant",
+        ),
+    ];
+    for (pool, statement) in refused {
+        check_refused(pool, statement).await;
+    }
+    let secret = [
+        "api_key",
+        "account",
+        "session",
+        "sign_in_attempt",
+        "account_mail",
+        "account_token",
+        "wallet_nonce",
+        "event",
+        "webhook_endpoint",
+        "webhook_secret",
+        "webhook_attempt",
+    ];
+    for table in secret {
+        let reads = sqlx::query_scalar(
+            "select has_any_column_privilege('counterfoil_reader', $1, 'select')",
+        )
+        .bind(table);
+        let reads: bool = reads.fetch_one(&app.db.owner).await.unwrap();
+        assert!(!reads, "whoever only reads has no business with {table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_secrets_are_written_by_their_functions_alone() {
+    let app = App::start().await;
+    let api = app.db.pool(DatabaseRole::Api);
+    let worker = app.db.pool(DatabaseRole::Worker);
+    let refused: [(&PgPool, &str); 14] = [
+        (&api, "insert into event select * from event"),
+        (&api, "update event set data = '{}'"),
+        (&api, "delete from event"),
+        (&api, "update webhook_endpoint set state = 'enabled'"),
+        (&api, "update webhook_delivery set state = 'succeeded'"),
+        (&api, "delete from webhook_attempt"),
+        (&api, "select hmac_key from webhook_secret"),
+        (&api, "select ed25519_seed from webhook_secret"),
+        (
+            &api,
+            "select claim_webhook_deliveries(now(), now(), 1, 1, '{}')",
+        ),
+        (&worker, "select hmac_key from webhook_secret"),
+        (&worker, "delete from event"),
+        (&worker, "update webhook_endpoint set url = ''"),
+        (
+            &worker,
+            "select delete_webhook_endpoint(merchant_id, merchant_id, now()) from merchant",
+        ),
+        (
+            &worker,
+            "select disable_webhook_endpoint(merchant_id, merchant_id, 'gone', now()) from merchant",
+        ),
+    ];
+    for (pool, statement) in refused {
+        check_refused(pool, statement).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

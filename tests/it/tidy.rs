@@ -34,7 +34,7 @@ const ORDER: [&[&str]; 10] = [
     &["clock", "limits"],
 ];
 /// The features that name another feature, as the domain does.
-const FEATURE_NAMES_FEATURE: [(&str, &str); 9] = [
+const FEATURE_NAMES_FEATURE: [(&str, &str); 10] = [
     // a leaf is computed from the stored sale
     ("anchor", "sales"),
     // an archive is made of receipts
@@ -45,6 +45,7 @@ const FEATURE_NAMES_FEATURE: [(&str, &str); 9] = [
     ("shop", "accounts"),
     ("shop", "loyalty"),
     ("shop", "payments"),
+    ("shop", "webhooks"),
     // the local payment provider signs its events
     ("dev", "payments"),
 ];
@@ -90,6 +91,18 @@ fn only_the_chain_module_names_a_provider() {
         Vec::<PathBuf>::new(),
         "talk to an RPC through chain.rs"
     );
+}
+
+#[test]
+fn a_pool_begins_transactions_in_one_place() {
+    // where nobody can drop the future between BEGIN and its answer
+    let elsewhere: Vec<String> = engine_files()
+        .into_iter()
+        .filter(|file| !file.path.ends_with("src/database.rs"))
+        .filter(|file| file.text.contains("pool.begin()"))
+        .map(|file| format!("{}: database::begin(&pool)", file.path.display()))
+        .collect();
+    assert!(elsewhere.is_empty(), "{}", elsewhere.join("\n"));
 }
 
 #[test]

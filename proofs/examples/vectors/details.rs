@@ -86,6 +86,18 @@ fn valid() -> Vec<(&'static str, String)> {
             "eight levels",
             format!(r#"{{"a":[[[[[[["x"]]]]]]],"salt":"{salt}","v":1}}"#),
         ),
+        (
+            "points, and a rate: 1,500.75 at 250,000.5 for 1 ETH",
+            format!(
+                r#"{{"decimals":"2","payments":[{{"amount":"1500.75","method":"upi"}}],"points":{{"base":"15.5","programme":"3"}},"rate":{{"age_ms":"1250","as_of":"2026-01-02T03:04:03.750Z","base":"ETH","quote":"INR","source":"api.coingecko.com","tier":"live","value":"250000.5","wei":"6002987994024012"}},"register":"till-1","salt":"{salt}","sold_at":"2026-01-02T03:04:05.000Z","v":1}}"#
+            ),
+        ),
+        (
+            "a rate that was fixed, and text that looks like one",
+            format!(
+                r#"{{"decimals":"0","metadata":{{",\"points\":{{":"x","rate":"{{}}"}},"rate":{{"age_ms":"60000","as_of":"2026-01-02T03:03:05.000Z","base":"ETH","quote":"JPY","source":"configuration","tier":"emergency","value":"3","wei":"666666666666666667"}},"salt":"{salt}","v":1}}"#
+            ),
+        ),
     ]
 }
 
@@ -145,5 +157,10 @@ fn invalid() -> Vec<(&'static str, String)> {
             format!(r#"{{"salt":"0x{}","v":1}}"#, "AB".repeat(32)),
         ),
         ("nine levels", with(r#""a":[[[[[[[["x"]]]]]]]],"#)),
+        (
+            "a rate with a number in it",
+            with(r#""rate":{"wei":6002987994024012},"#),
+        ),
+        ("points that are none", with(r#""points":null,"#)),
     ]
 }

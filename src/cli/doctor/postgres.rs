@@ -144,7 +144,7 @@ async fn check_roles(db: &mut PgConnection, checks: &mut Checks) -> sqlx::Result
     }
     let may = sqlx::query!(
         r#"select (select coalesce(bool_and(has_function_privilege('counterfoil_api', p.oid, 'execute')), false)
-                   from pg_proc p where p.proname in ('record_sales_2', 'raise_doubt')) as "records!",
+                   from pg_proc p where p.proname in ('record_sales_3', 'raise_doubt')) as "records!",
                   has_table_privilege('counterfoil_api', 'sale', 'insert, update, delete') as "api_writes!",
                   has_table_privilege('counterfoil_worker', 'sale', 'insert, delete') as "worker_writes!",
                   has_column_privilege('counterfoil_worker', 'sale', 'leaf', 'update') as "seals!""#

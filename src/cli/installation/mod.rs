@@ -3,10 +3,14 @@
 //!
 //! Everything it is made of lies in the data directory, so that the next start finds the same.
 //!
+//! - [`payments`]: the local payment provider
 //! - [`registry`]: the registry on the local chain, deployed once
 //! - [`shop`]: the test merchant and its key, made once
+//! - [`accounts`]: the keys of access tokens, made once
 //! - [`ready`]: what others need to know of it, as a file
 
+mod accounts;
+mod payments;
 mod ready;
 mod registry;
 mod shop;
@@ -26,11 +30,13 @@ use crate::anchor::fees::Policy;
 use crate::anchor::startup::Publisher;
 use crate::chain::{Chain, Signer};
 use crate::config::{
-    ArchiveArgs, ChainArgs, Config, DatabaseArgs, HttpArgs, LogFormat, PublisherKeyArgs, Role,
+    AccountArgs, ArchiveArgs, ChainArgs, Config, DatabaseArgs, HttpArgs, LogFormat, PaymentArgs,
+    PublisherKeyArgs, RateArgs, Role, WebhookArgs,
 };
+use crate::dev::payments::LocalProvider;
 use crate::dev::{ChainOptions, Options, Services};
 use crate::{database, limits, telemetry};
-pub(super) use ready::Ready;
+pub(super) use ready::{Ready, write_secret};
 pub(super) use shop::Shop;
 
 /// The port of the interface unless one is asked for.
@@ -39,6 +45,8 @@ const PORT: u16 = 8080;
 const PORT_FILE: &str = "port";
 /// How often the local chain is looked at.
 const CHAIN_POLL: Duration = Duration::from_millis(500);
+/// What amounts are converted to wei by.
+const FIXED_RATES: [&str; 2] = ["INR=250000.00", "GBP=2400.00"];
 /// The development account that deploys and owns the registry.
 const OWNER: usize = 0;
 /// The development account that anchors.
@@ -62,6 +70,7 @@ pub(super) struct Installation {
     services: Services,
     is_temporary: bool,
     engine: Engine,
+    provider: LocalProvider,
     /// What others need to know of it.
     pub(super) ready: Ready,
     /// The merchant and its key.
@@ -94,6 +103,7 @@ impl Installation {
         match set_up(plan, &services, metrics).await {
             Ok(Parts {
                 engine,
+                provider,
                 ready,
                 shop,
                 chain,
@@ -104,6 +114,7 @@ impl Installation {
                     services,
                     is_temporary,
                     engine,
+                    provider,
                     ready,
                     shop,
                     chain,
@@ -128,6 +139,7 @@ impl Installation {
     /// When a service does not stop.
     pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         self.engine.run(stop).await;
+        self.provider.stop().await;
         end(self.services, self.is_temporary).await
     }
 }
@@ -144,6 +156,7 @@ async fn end(services: Services, is_temporary: bool) -> anyhow::Result<()> {
 /// What is set up once the services are there.
 struct Parts {
     engine: Engine,
+    provider: LocalProvider,
     ready: Ready,
     shop: Shop,
     chain: Chain,
@@ -171,12 +184,15 @@ async fn set_up(
     .await?;
     let shop = shop::open(services.data_dir(), &mut db, &database_url).await?;
     let redis_url = services.redis_url().map(SecretString::from);
-    let config = config(
+    let opened = payments::Opened::new(services.data_dir()).await?;
+    let mut config = config(
         plan,
         database_url,
         redis_url,
+        opened.args(),
         port(plan, services.data_dir())?,
     );
+    config.accounts = accounts::args(services.data_dir(), registry.chain_id, services.rpc_url())?;
     let chain_id = registry.chain_id.cast_signed();
     let publishers = vec![Publisher {
         chain: chain.clone(),
@@ -197,9 +213,12 @@ async fn set_up(
         services,
         registry,
         &shop,
+        &opened,
     );
+    let provider = opened.start(&ready.api_url).await?;
     Ok(Parts {
         engine,
+        provider,
         ready,
         shop,
         chain,
@@ -212,6 +231,7 @@ fn config(
     plan: &Plan,
     database_url: SecretString,
     redis_url: Option<SecretString>,
+    payments: PaymentArgs,
     port: u16,
 ) -> Config {
     Config {
@@ -227,12 +247,23 @@ fn config(
             trusted_proxies: Vec::new(),
             first_version: true,
         },
+        accounts: AccountArgs::default(),
         chain: ChainArgs {
             chains: None,
             rpc_url: Vec::new(),
             registry: None,
             key: PublisherKeyArgs::default(),
             chain_poll: Some(CHAIN_POLL),
+        },
+        payments,
+        // no machine of a developer's asks a feed
+        rates: RateArgs {
+            rate_emergency: FIXED_RATES.map(str::to_owned).to_vec(),
+            ..RateArgs::default()
+        },
+        // receivers that are being written run beside us
+        webhooks: WebhookArgs {
+            webhooks_allow_private: true,
         },
         redis_url,
         database_connections: 16,

@@ -12,6 +12,7 @@ use counterfoil_proofs::hex;
 use secrecy::ExposeSecret;
 use serde::{Serialize, Serializer};
 
+use super::payments::Opened;
 use super::shop::Shop;
 use crate::dev::Services;
 use crate::ids::MerchantId;
@@ -30,6 +31,10 @@ pub(in crate::cli) struct Ready {
     pub(in crate::cli) redis_url: Option<String>,
     /// The chains that are anchored on.
     pub(in crate::cli) chains: Vec<ReadyChain>,
+    /// The local payment provider.
+    pub(in crate::cli) payment_url: String,
+    /// Its secret key, which its controls take too.
+    pub(in crate::cli) payment_key: String,
     /// The test merchant.
     pub(in crate::cli) merchant_id: MerchantId,
     /// A key of it with the role admin.
@@ -62,6 +67,7 @@ impl Ready {
         services: &Services,
         registry: Caip10,
         shop: &Shop,
+        payments: &Opened,
     ) -> Self {
         Self {
             api_url: format!("http://{address}"),
@@ -74,6 +80,8 @@ impl Ready {
                 rpc_url: services.rpc_url().to_owned(),
                 registry,
             }],
+            payment_url: payments.url().to_owned(),
+            payment_key: payments.key().expose_secret().to_owned(),
             merchant_id: shop.merchant,
             api_key: shop.key.expose_secret().to_owned(),
         }
@@ -102,7 +110,7 @@ impl Ready {
 }
 
 /// Writes a file that only its owner reads. Whoever waits for its name finds it whole.
-pub(super) fn write_secret(path: &Path, content: &str) -> anyhow::Result<()> {
+pub(in crate::cli) fn write_secret(path: &Path, content: &str) -> anyhow::Result<()> {
     let unfinished = path.with_added_extension("unfinished");
     let cannot = || format!("{} cannot be written", path.display());
     Ready::remove(&unfinished)?;

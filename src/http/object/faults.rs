@@ -44,6 +44,7 @@ impl Collector {
                     Err(_) => self.fault(at, &codes::INVALID_TEXT, "not valid Unicode"),
                 }
             }
+            (Shape::Flag, Some(b't' | b'f')) => return Value::Bool(text == "true"),
             (Shape::Number, _) if number => return Value::String(text.to_owned()),
             (Shape::Quantity, _) if number && is_integer(text) => {
                 return Value::String(text.to_owned());
@@ -61,6 +62,7 @@ impl Collector {
             }
             (Shape::List(fields), Some(b'[')) => return self.clean_list(text, fields, at),
             (Shape::Items, Some(b'[')) => {}
+            (Shape::Texts, Some(b'[')) => return self.clean_texts(text, at),
             (Shape::TextMap, Some(b'{')) => return self.clean_text_map(text, at),
             _ => {
                 let detail = format!("{} belongs here", expected(shape));
@@ -78,6 +80,18 @@ impl Collector {
                 break;
             }
             cleaned.push(self.clean(item, Shape::Object(fields), &format!("{at}/{index}")));
+        }
+        Value::Array(cleaned)
+    }
+
+    fn clean_texts(&mut self, text: &str, at: &str) -> Value {
+        let items: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
+        let mut cleaned = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            if self.is_full() {
+                break;
+            }
+            cleaned.push(self.clean(item, Shape::Text, &format!("{at}/{index}")));
         }
         Value::Array(cleaned)
     }
@@ -184,7 +198,8 @@ fn stand_in(shape: Shape) -> Value {
         Shape::Text | Shape::Decimal | Shape::Quantity | Shape::Number => {
             Value::String(String::new())
         }
-        Shape::List(_) | Shape::Items => Value::Array(Vec::new()),
+        Shape::Flag => Value::Bool(false),
+        Shape::List(_) | Shape::Items | Shape::Texts => Value::Array(Vec::new()),
         Shape::TextMap => Value::Object(Map::new()),
         Shape::Object(fields) | Shape::Money(fields) => fields
             .iter()
@@ -197,11 +212,13 @@ fn stand_in(shape: Shape) -> Value {
 fn expected(shape: Shape) -> &'static str {
     match shape {
         Shape::Text => "a string",
+        Shape::Flag => "true or false",
         Shape::Decimal => "a decimal string",
         Shape::Quantity => "an integer or a decimal string",
         Shape::Number => "a number or a decimal string",
         Shape::Object(_) | Shape::Money(_) => "an object",
         Shape::List(_) | Shape::Items => "a list",
+        Shape::Texts => "a list of strings",
         Shape::TextMap => "an object of strings",
     }
 }

@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 use super::{Reference, SaleCommand};
 use crate::ids::SaleId;
 use crate::money::{Currency, format_minor};
+use crate::sales::details::Supplement;
 
-/// What is hashed. `D` are the details without their salt and version, which come to them when they are
-/// recorded.
+/// What is hashed. `D` are the details without their points, rate, salt and version, which come to them when
+/// they are recorded.
 #[derive(Serialize)]
 struct Canonical<'a, D> {
     command: &'static str,
@@ -67,7 +68,7 @@ pub fn of_recorded(sale: &Sale, details: &[u8], target_order: Option<&str>) -> V
     let (Some(currency), Ok(minor), Some(details)) = (
         Currency::from_code(sale.currency.as_str()),
         i64::try_from(sale.amount),
-        without_salt(details),
+        as_commanded(details),
     ) else {
         return Vec::new();
     };
@@ -99,13 +100,14 @@ pub fn of_recorded(sale: &Sale, details: &[u8], target_order: Option<&str>) -> V
 
 /// Details as they were before they were recorded. Their fields stand in the order of their names, so the
 /// version is the last, and after the salt come only fields whose values cannot look like one.
-fn without_salt(details: &[u8]) -> Option<Box<RawValue>> {
+fn as_commanded(details: &[u8]) -> Option<Box<RawValue>> {
     const SALT: &str = ",\"salt\":\"0x";
     let text = std::str::from_utf8(details).ok()?;
     let text = text.strip_suffix(",\"v\":1}")?;
     let at = text.rfind(SALT)?;
     let after = text.get(at + SALT.len() + 64 + 1..)?;
-    RawValue::from_string(format!("{}{after}}}", &text[..at])).ok()
+    let (_, text) = Supplement::take(&format!("{}{after}}}", &text[..at]))?;
+    RawValue::from_string(text).ok()
 }
 
 #[cfg(test)]
@@ -119,7 +121,10 @@ mod tests {
     fn both(request: Value, target_order: Option<&str>) -> ([u8; 32], Vec<[u8; 32]>) {
         let request = serde_json::from_value(request).unwrap();
         let command = SaleCommand::parse(request, from_unix_ms(1_800_000_000_000)).unwrap();
-        let details = command.details().salted(&[0xa5; 32]);
+        let points = json!({ "base": "15", "programme": "1" });
+        let rate = json!({ "age_ms": "5", "wei": "12" });
+        let supplement = Supplement::new(Some(&points), Some(&rate));
+        let details = command.details().salted(&[0xa5; 32], &supplement);
         let sale = Sale {
             merchant: [1; 16],
             sale: [2; 16],
@@ -147,6 +152,7 @@ mod tests {
             json!({ "customer_address": "0x70997970c51812dc3a010c7d01b50e0d17dc79c8" }),
             json!({ "lines": [{ "quantity": "2", "unit_price": "0.75", "name": salt_like, "sku": "\"salt\"" }],
                     "metadata": { "salt": format!("0x{}", "cd".repeat(32)), "\u{FFFD}": "x", "\u{10000}": "y" } }),
+            json!({ "register": "till", "metadata": { "points": "{", "rate": ",\"rate\":{" } }),
             json!({ "metadata": { "v": "1", ",\"salt\":\"0x": "}" } }),
         ] {
             let mut request =

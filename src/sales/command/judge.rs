@@ -80,22 +80,12 @@ impl Judge {
 
     pub(super) fn address(&mut self, text: Option<&str>) -> Option<[u8; 20]> {
         let text = text?;
-        let digits = text.strip_prefix("0x").unwrap_or("");
-        let one_case = !digits.bytes().any(|b| b.is_ascii_uppercase())
-            || !digits.bytes().any(|b| b.is_ascii_lowercase());
-        let address = if digits.len() != 40 {
-            None
-        } else if one_case {
-            text.parse::<Address>().ok()
-        } else {
-            Address::parse_checksummed(text, None).ok()
-        };
-        let address = address.filter(|address| !address.is_zero());
+        let address = account_address(text);
         if address.is_none() {
             let detail = "0x and 40 hexadecimal digits, in one case or with the checksum of EIP-55, not zero";
             self.fault("/customer_address", &codes::ADDRESS_INVALID, detail);
         }
-        address.map(Into::into)
+        address
     }
 
     pub(super) fn sold_at(
@@ -122,13 +112,7 @@ impl Judge {
     }
 
     fn amount_error(&mut self, at: impl fmt::Display, error: AmountError) {
-        let code = match error {
-            AmountError::Malformed => &codes::MONEY_MALFORMED,
-            AmountError::Negative => &codes::MONEY_NEGATIVE,
-            AmountError::TooManyDecimals { .. } => &codes::MONEY_TOO_MANY_DECIMALS,
-            AmountError::TooLarge => &codes::MONEY_TOO_LARGE,
-        };
-        self.fault(&at.to_string(), code, error.to_string());
+        self.faults.push(Fault::of_amount(at.to_string(), error));
     }
 
     /// An amount in minor units. Where the currency is not known, its form alone is judged.
@@ -169,20 +153,10 @@ impl Judge {
     }
 
     fn text(&mut self, at: impl fmt::Display, text: &str, most: usize) {
-        if text.contains('\0') {
-            self.fault(
-                &at.to_string(),
-                &codes::TEXT_HAS_NUL,
-                "U+0000 is not allowed",
-            );
-        }
-        // no character has less than a byte
-        if text.len() > most && text.chars().count() > most {
-            self.fault(
-                &at.to_string(),
-                &codes::TEXT_TOO_LONG,
-                format!("at most {most} characters"),
-            );
+        // where it stands is written only where something is wrong
+        if let Some(fault) = Fault::of_text("", text, most) {
+            let pointer = at.to_string();
+            self.faults.push(Fault { pointer, ..fault });
         }
     }
 
@@ -296,6 +270,22 @@ impl Judge {
         }
         Metadata::new(map)
     }
+}
+
+/// An account address, 20 bytes: 0x and 40 hexadecimal digits, in one case or with the checksum of EIP-55.
+/// The zero address is none.
+pub fn account_address(text: &str) -> Option<[u8; 20]> {
+    let digits = text.strip_prefix("0x")?;
+    let one_case = !digits.bytes().any(|b| b.is_ascii_uppercase())
+        || !digits.bytes().any(|b| b.is_ascii_lowercase());
+    let address = if digits.len() != 40 {
+        None
+    } else if one_case {
+        text.parse::<Address>().ok()
+    } else {
+        Address::parse_checksummed(text, None).ok()
+    };
+    address.filter(|address| !address.is_zero()).map(Into::into)
 }
 
 /// The JSON pointer of an entry, written only where something is wrong.

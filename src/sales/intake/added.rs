@@ -13,7 +13,7 @@ pub(super) struct Added {
     pub(super) seq: i64,
     pub(super) recorded_at: OffsetDateTime,
     pub(super) refers_to: Option<Uuid>,
-    /// The command's own, with their salt.
+    /// The command's own, with all that the server adds.
     pub(super) details: Vec<u8>,
     pub(super) details_hash: [u8; 32],
     pub(super) salt: [u8; 32],

@@ -11,12 +11,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::in_flight::Held;
+use super::prepared::Prepared;
 use super::queue::{self, BOUNDS, Full, Loaded, Pushed, Queue};
 use super::remembered::{Lock, Remembered, Standing};
-use super::{Draft, IntakeError, Outcome, Prepared, write};
+use super::{Draft, IntakeError, Outcome, write};
 use crate::database::trust::Trust;
 use crate::ids::MerchantId;
 use crate::limits;
+use crate::loyalty::programme::Programmes;
 use crate::sales::archive::Archive;
 use crate::telemetry;
 
@@ -82,6 +84,7 @@ struct Asked {
 pub(super) struct Flusher {
     pool: PgPool,
     archive: Archive,
+    programmes: Programmes,
     queue: Arc<Mutex<Queue<Waiting>>>,
     /// How many flushes, each of another merchant, may be under way: readers need connections too.
     turns: Arc<Semaphore>,
@@ -91,17 +94,33 @@ pub(super) struct Flusher {
 }
 
 impl Flusher {
-    pub(super) fn new(pool: PgPool, archive: Archive, tasks: TaskTracker) -> Self {
+    pub(super) fn new(
+        pool: PgPool,
+        archive: Archive,
+        programmes: Programmes,
+        tasks: TaskTracker,
+    ) -> Self {
         let connections = pool.options().get_max_connections() as usize;
         Self {
             pool,
             archive,
+            programmes,
             queue: Arc::new(Mutex::new(Queue::new(BOUNDS))),
             turns: Arc::new(Semaphore::new((connections * 3 / 4).max(1))),
             remembered: None,
             trust: Trust::default(),
             tasks,
         }
+    }
+
+    /// Whether the database is the one that it was.
+    pub(super) fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Where months are that have left the database.
+    pub(super) fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     /// With what Redis remembers, asked about each row.
@@ -182,10 +201,12 @@ impl Flusher {
             locks.push(lock);
         }
         // a database that does not even refuse must not hold the lane for ever
-        let written = timeout(
-            limits::FLUSH_TIME,
-            write::slice(&self.pool, &self.archive, merchant, &prepared),
-        );
+        let target = write::Target {
+            pool: &self.pool,
+            archive: &self.archive,
+            programmes: &self.programmes,
+        };
+        let written = timeout(limits::FLUSH_TIME, target.slice(merchant, &mut prepared));
         let written = written.await.unwrap_or(Err(IntakeError::Ended));
         self.remember(locks, &prepared, written.as_deref().ok());
         self.acknowledge(merchant, written.as_deref().unwrap_or_default());

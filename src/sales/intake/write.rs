@@ -1,46 +1,111 @@
-//! The call of `record_sales_2`, and what its outcomes mean.
+//! The call of `record_sales_3`, and what its outcomes mean.
 
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::added::Added;
-use super::{AnswerVersion, IntakeError, Outcome, Prepared, Refusal};
+use super::prepared::Prepared;
+use super::{AnswerVersion, IntakeError, Outcome, Refusal};
 use crate::database;
 use crate::http::problem::is_unavailable;
 use crate::ids::{MerchantId, SaleId};
+use crate::loyalty::programme::{Programme, Programmes};
 use crate::sales::archive::Archive;
 use crate::sales::command::Reference;
 use crate::sales::filed::Wanted;
 use crate::sales::store;
 use crate::sales::stored::StoredSale;
 
-/// Records a slice. When the function raises, the slice is run again one by one, so that one row's
-/// fault never costs its neighbours; when the connection is lost, once more as it is: whatever
-/// happened, the same keys make the same sales once.
-pub(super) async fn slice(
-    pool: &PgPool,
+/// Versions of a programme that a slice is written by at most: each try learns of a newer one.
+const VERSIONS: usize = 5;
+
+/// Where sales are written, and what is known of programmes.
+pub(super) struct Target<'a> {
+    pub(super) pool: &'a PgPool,
+    pub(super) archive: &'a Archive,
+    pub(super) programmes: &'a Programmes,
+}
+
+impl Target<'_> {
+    /// Records a slice. When the function raises, the slice is run again one by one, so that one row's
+    /// fault never costs its neighbours; when the connection is lost, once more as it is: whatever
+    /// happened, the same keys make the same sales once.
+    pub(super) async fn slice(
+        &self,
+        merchant: MerchantId,
+        prepared: &mut [Prepared],
+    ) -> Result<Vec<Result<Outcome, IntakeError>>, IntakeError> {
+        let rows = match self.call(merchant, prepared).await {
+            Err(error) if was_cut_off(&error) => {
+                tracing::warn!(error = %error, "recording is tried once more");
+                let mut db = database::acquire_tested(self.pool).await?;
+                call(&mut db, self.programmes, merchant, prepared).await?
+            }
+            Err(error) if database::was_read_only(&error) => return Err(error.into()),
+            Err(error) if prepared.len() > 1 => {
+                tracing::error!(error = %error, rows = prepared.len(), "record_sales_3 raised; recording one by one");
+                self.one_by_one(merchant, prepared).await?
+            }
+            rows => rows?,
+        };
+        let stored = if rows.iter().any(Row::is_replayed) {
+            let mut db = self.pool.acquire().await?;
+            read_back(&mut db, self.archive, merchant, &rows).await?
+        } else {
+            Vec::new()
+        };
+        let outcomes = rows.into_iter().zip(prepared.iter());
+        let outcomes = outcomes.map(|(row, own)| outcome(row, own, merchant, &stored));
+        Ok(outcomes.collect())
+    }
+
+    async fn call(
+        &self,
+        merchant: MerchantId,
+        prepared: &mut [Prepared],
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        let mut db = self.pool.acquire().await?;
+        call(&mut db, self.programmes, merchant, prepared).await
+    }
+
+    async fn one_by_one(
+        &self,
+        merchant: MerchantId,
+        prepared: &mut [Prepared],
+    ) -> Result<Vec<Row>, sqlx::Error> {
+        let mut rows = Vec::with_capacity(prepared.len());
+        for one in prepared {
+            match self.call(merchant, std::slice::from_mut(one)).await {
+                Ok(mut row) => rows.append(&mut row),
+                Err(error) if is_unavailable(&error) => return Err(error),
+                Err(error) => {
+                    tracing::error!(error = %error, sale_id = %one.sale_id, "record_sales_3 raised for one sale");
+                    rows.push(Row {
+                        outcome: "failed".to_owned(),
+                        ..Row::default()
+                    });
+                }
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// Records one draft on a connection, in whatever transaction it is in.
+pub(super) async fn one(
+    db: &mut PgConnection,
     archive: &Archive,
+    programmes: &Programmes,
     merchant: MerchantId,
-    prepared: &[Prepared],
-) -> Result<Vec<Result<Outcome, IntakeError>>, IntakeError> {
-    let rows = match call(pool, merchant, prepared).await {
-        Err(error) if was_cut_off(&error) => {
-            tracing::warn!(error = %error, "recording is tried once more");
-            let mut db = database::acquire_tested(pool).await?;
-            call(&mut *db, merchant, prepared).await?
-        }
-        Err(error) if database::was_read_only(&error) => return Err(error.into()),
-        Err(error) if prepared.len() > 1 => {
-            tracing::error!(error = %error, rows = prepared.len(), "record_sales_2 raised; recording one by one");
-            one_by_one(pool, merchant, prepared).await?
-        }
-        rows => rows?,
-    };
-    let stored = read_back(pool, archive, merchant, &rows).await?;
-    let outcomes = rows.into_iter().zip(prepared);
-    let outcomes = outcomes.map(|(row, own)| outcome(row, own, merchant, &stored));
-    Ok(outcomes.collect())
+    prepared: Prepared,
+) -> Result<Outcome, IntakeError> {
+    let mut prepared = [prepared];
+    let rows = call(db, programmes, merchant, &mut prepared).await?;
+    let stored = read_back(db, archive, merchant, &rows).await?;
+    let row = rows.into_iter().next().ok_or(IntakeError::Ended)?;
+    let [own] = &prepared;
+    outcome(row, own, merchant, &stored)
 }
 
 /// Whether the call may or may not have committed, or was rolled back by the database's own choice (class
@@ -51,45 +116,22 @@ fn was_cut_off(error: &sqlx::Error) -> bool {
     rolled_back || database::was_cut(error)
 }
 
-async fn one_by_one(
-    pool: &PgPool,
-    merchant: MerchantId,
-    prepared: &[Prepared],
-) -> Result<Vec<Row>, sqlx::Error> {
-    let mut rows = Vec::with_capacity(prepared.len());
-    for one in prepared {
-        match call(pool, merchant, std::slice::from_ref(one)).await {
-            Ok(mut row) => rows.append(&mut row),
-            Err(error) if is_unavailable(&error) => return Err(error),
-            Err(error) => {
-                tracing::error!(error = %error, sale_id = %one.sale_id, "record_sales_2 raised for one sale");
-                rows.push(Row {
-                    outcome: "failed".to_owned(),
-                    ..Row::default()
-                });
-            }
-        }
-    }
-    Ok(rows)
-}
-
 /// The sales that replays are answered with, as far as they can be read.
 async fn read_back(
-    pool: &PgPool,
+    db: &mut PgConnection,
     archive: &Archive,
     merchant: MerchantId,
     rows: &[Row],
 ) -> Result<Vec<StoredSale>, sqlx::Error> {
     let mut ids: Vec<Uuid> = rows
         .iter()
-        .filter(|row| row.outcome == "replayed")
+        .filter(|row| row.is_replayed())
         .filter_map(|row| row.sale_id)
         .collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let mut db = pool.acquire().await?;
-    let mut sales = store::by_ids(&mut db, merchant, &ids).await?;
+    let mut sales = store::by_ids(db, merchant, &ids).await?;
     ids.retain(|id| !sales.iter().any(|sale| sale.sale_id == *id));
     if ids.is_empty() {
         return Ok(sales);
@@ -98,7 +140,7 @@ async fn read_back(
         .into_iter()
         .map(|id| (merchant, Wanted::Sale(SaleId(id))))
         .collect();
-    for found in archive.read(&mut db, &archived).await? {
+    for found in archive.read(db, &archived).await? {
         match found {
             Ok(found) => sales.extend(found.map(|filed| filed.sale)),
             Err(error) => error.log(),
@@ -107,7 +149,7 @@ async fn read_back(
     Ok(sales)
 }
 
-/// A row that `record_sales_2` returns.
+/// A row that `record_sales_3` returns.
 #[derive(Default)]
 struct Row {
     outcome: String,
@@ -117,11 +159,51 @@ struct Row {
     refers_to: Option<Uuid>,
     answer: Option<i16>,
     refusal: Option<serde_json::Value>,
+    programme: Option<i32>,
 }
 
+impl Row {
+    fn is_replayed(&self) -> bool {
+        self.outcome == "replayed"
+    }
+}
+
+/// Calls the function until details and database name the same version of the programme. What is recorded
+/// by another is nothing, so this costs a merchant a call where its programme was changed, and the first of
+/// each process.
 async fn call(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
+    programmes: &Programmes,
     merchant: MerchantId,
+    prepared: &mut [Prepared],
+) -> Result<Vec<Row>, sqlx::Error> {
+    let mut programme = programmes.of(merchant);
+    for _ in 1..VERSIONS {
+        let version = follow(prepared, programme.as_deref());
+        let rows = call_once(db, merchant, version, prepared).await?;
+        let changed = rows
+            .first()
+            .filter(|row| row.outcome == "programme_changed")
+            .and_then(|row| row.programme);
+        let Some(version) = changed else {
+            return Ok(rows);
+        };
+        programme = programmes.learn(db, merchant, version).await?;
+    }
+    let version = follow(prepared, programme.as_deref());
+    call_once(db, merchant, version, prepared).await
+}
+
+/// Has the details of all rows name this version of the programme; its number.
+fn follow(prepared: &mut [Prepared], programme: Option<&Programme>) -> i32 {
+    prepared.iter_mut().for_each(|row| row.follow(programme));
+    programme.map_or(0, |programme| programme.version)
+}
+
+async fn call_once(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    programme: i32,
     prepared: &[Prepared],
 ) -> Result<Vec<Row>, sqlx::Error> {
     fn column<'a, T>(prepared: &'a [Prepared], value: impl Fn(&'a Prepared) -> T) -> Vec<T> {
@@ -146,8 +228,9 @@ async fn call(
         .collect();
     sqlx::query_as!(
         Row,
-        r#"select outcome as "outcome!", sale_id, seq, recorded_at, refers_to, answer, refusal
-           from record_sales_2($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+        r#"select outcome as "outcome!", sale_id, seq, recorded_at, refers_to, answer, refusal, programme
+           from record_sales_3($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                               $19, $20, $21)
            order by ord"#,
         merchant.0,
         &column(prepared, |p| p.draft.slot.space),
@@ -167,6 +250,9 @@ async fn call(
         &column(prepared, |p| p.details.as_slice()) as &[&[u8]],
         &column(prepared, |p| p.details_hash.as_slice()) as &[&[u8]],
         &column(prepared, |p| p.salt.as_slice()) as &[&[u8]],
+        programme,
+        &column(prepared, |p| p.earns.as_ref().map(|(member, _)| member.as_bytes())) as &[Option<&[u8]>],
+        &column(prepared, |p| p.earns.map(|(_, base)| base.0)) as &[Option<i64>],
     )
     .fetch_all(db)
     .await

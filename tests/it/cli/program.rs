@@ -119,6 +119,8 @@ pub(crate) struct Ready {
     #[expect(dead_code, reason = "that it is there is what is tested")]
     pub(crate) redis_url: Option<String>,
     pub(crate) chains: Vec<ReadyChain>,
+    pub(crate) payment_url: String,
+    pub(crate) payment_key: String,
     pub(crate) merchant_id: String,
     pub(crate) api_key: String,
 }

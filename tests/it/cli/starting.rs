@@ -3,6 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use counterfoil::money::Currency;
+use counterfoil::payments::amount::Amount;
+use counterfoil::payments::provider::{NewIntent, Provider, ProviderSettings};
 use counterfoil_proofs::hex;
 
 use super::anchored_day::{Holdings, until_final};
@@ -13,11 +16,10 @@ async fn the_ready_file_is_private_and_the_next_start_is_the_same() {
     let scratch = Scratch::new();
     let dev = Dev::start(&scratch, "1s").await;
     let file = scratch.join("ready.json");
-    let mode = std::fs::metadata(&file)
-        .expect("the ready file")
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    for secret in [&file, &scratch.join("data/token-keys")] {
+        let metadata = std::fs::metadata(secret).expect("a file");
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{secret:?}");
+    }
     let first = dev.ready.clone();
     let [chain] = first.chains.as_slice() else {
         panic!("one chain: {first:?}")
@@ -26,6 +28,8 @@ async fn the_ready_file_is_private_and_the_next_start_is_the_same() {
     assert_eq!((chain.name.as_str(), chain.chain_id), ("local", 31_337));
     let imported = dev.import(&scratch.file("a.jsonl", sales("A", 20))).await;
     imported.expect(0);
+    let paid = payments(&dev).create_intent(&intent(), "k1").await;
+    let paid = paid.expect("an intent");
 
     assert_eq!(dev.stop().await, Some(0));
     assert!(!file.exists(), "it says what is so no more");
@@ -34,11 +38,34 @@ async fn the_ready_file_is_private_and_the_next_start_is_the_same() {
     assert_eq!(again.ready.merchant_id, first.merchant_id);
     assert_eq!(again.ready.api_key, first.api_key);
     assert_eq!(again.ready.chains[0].registry, chain.registry);
+    assert_eq!(again.ready.payment_url, first.payment_url);
+    let read = payments(&again).retrieve_intent(&paid.id).await;
+    assert_eq!(read.expect("an intent").ours(), Some("pi_1"));
     let imported = again.import(&scratch.join("a.jsonl")).await.expect(0);
     assert!(
         imported.stdout.starts_with("0 recorded, 20 already there"),
         "{imported:?}"
     );
+}
+
+/// A client of the local payment provider.
+fn payments(dev: &Dev) -> Provider {
+    let key = dev.ready.payment_key.as_str().into();
+    let settings = ProviderSettings::new(&dev.ready.payment_url, key);
+    Provider::new(&settings).expect("a provider")
+}
+
+fn intent() -> NewIntent<'static> {
+    let currency = Currency::from_code("INR").expect("a currency");
+    NewIntent {
+        amount: Amount {
+            minor: 150_075,
+            currency,
+        },
+        merchant: "mer_1",
+        order: "ord_1",
+        intent: "pi_1",
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

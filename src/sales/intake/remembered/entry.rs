@@ -12,6 +12,7 @@ use crate::clock::{from_unix_ms, unix_ms};
 use crate::ids::MerchantId;
 use crate::limits;
 use crate::sales::command::SaleCommand;
+use crate::sales::details::Supplement;
 use crate::sales::intake::added::Added;
 use crate::sales::intake::{AnswerVersion, Outcome, Refusal};
 use crate::sales::stored::{StoredSale, fixed};
@@ -21,7 +22,7 @@ pub(super) type Token = [u8; 16];
 type Hash = [u8; 32];
 
 /// The version of entries. Another one is another number: what an older or newer program wrote is none.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const LOCK: u8 = 0;
 const SALE: u8 = 1;
 const REFUSAL: u8 = 2;
@@ -59,6 +60,7 @@ struct KeptSale {
     details_salt: Hash,
     details_hash: Hash,
     salt: Hash,
+    supplement: Supplement,
 }
 
 /// The entry of a lock.
@@ -91,7 +93,11 @@ pub(super) fn of_outcome(
 }
 
 fn of_sale(fingerprint: &Hash, sale: &StoredSale, version: AnswerVersion) -> Option<Vec<u8>> {
-    let mut entry = Vec::with_capacity(2 + 32 + 1 + 16 + 8 + 8 + 3 * 32 + 16);
+    let (supplement, _) = Supplement::take(std::str::from_utf8(&sale.details).ok()?)?;
+    let supplement = supplement.text().as_bytes();
+    let length = u16::try_from(supplement.len()).ok()?;
+    let mut entry =
+        Vec::with_capacity(2 + 32 + 1 + 16 + 8 + 8 + 3 * 32 + 2 + supplement.len() + 16);
     entry.extend_from_slice(&[VERSION, SALE]);
     entry.extend_from_slice(fingerprint);
     entry.push(version as u8);
@@ -101,6 +107,8 @@ fn of_sale(fingerprint: &Hash, sale: &StoredSale, version: AnswerVersion) -> Opt
     entry.extend_from_slice(&details_salt(&sale.details)?);
     entry.extend_from_slice(&fixed::<32>(&sale.details_hash)?);
     entry.extend_from_slice(&fixed::<32>(&sale.salt)?);
+    entry.extend_from_slice(&length.to_be_bytes());
+    entry.extend_from_slice(supplement);
     if let Some(refers_to) = sale.refers_to {
         entry.extend_from_slice(refers_to.as_bytes());
     }
@@ -163,6 +171,13 @@ impl Reader<'_> {
         self.take().map(Uuid::from_bytes)
     }
 
+    fn supplement(&mut self) -> Option<Supplement> {
+        let length = usize::from(u16::from_be_bytes(self.take()?));
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Supplement::from_text(std::str::from_utf8(taken).ok()?)
+    }
+
     fn sale(&mut self) -> Option<KeptSale> {
         Some(KeptSale {
             version: match self.byte()? {
@@ -176,6 +191,7 @@ impl Reader<'_> {
             details_salt: self.take()?,
             details_hash: self.take()?,
             salt: self.take()?,
+            supplement: self.supplement()?,
             refers_to: match self.0 {
                 [] => None,
                 _ => Some(self.uuid()?),
@@ -209,7 +225,9 @@ impl Answer {
 
 impl KeptSale {
     fn outcome(self, command: &SaleCommand, merchant: MerchantId) -> Option<Outcome> {
-        let details = command.details().salted(&self.details_salt);
+        let details = command
+            .details()
+            .salted(&self.details_salt, &self.supplement);
         let fits = self.refers_to.is_some() == command.refers_to().is_some()
             && details::hash(&details) == self.details_hash;
         if !fits {
@@ -234,6 +252,7 @@ impl KeptSale {
 
 #[cfg(test)]
 mod tests {
+    use counterfoil_proofs::leaf::Kind;
     use serde_json::json;
 
     use super::*;
@@ -270,7 +289,14 @@ mod tests {
     }
 
     fn recorded(command: &SaleCommand, entropy: &Entropy) -> StoredSale {
-        let details = command.details().salted(&entropy.bytes());
+        let points = json!({ "base": "15.5", "programme": "2" });
+        let rate = json!({ "age_ms": "17", "wei": "6000000000000000" });
+        // those that ask for no money have neither
+        let supplement = match command.kind() {
+            Kind::Sale => Supplement::new(Some(&points), Some(&rate)),
+            Kind::Refund => Supplement::default(),
+        };
+        let details = command.details().salted(&entropy.bytes(), &supplement);
         let refers_to = command.refers_to().map(|_| Uuid::from_u128(9));
         let added = Added {
             sale_id: Uuid::from_bytes(entropy.bytes()),

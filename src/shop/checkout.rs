@@ -1,0 +1,202 @@
+//! `POST /v1/checkout`: the cart becomes an order, which holds its pieces for as long as it may be paid.
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::cart::ProblemView;
+use super::orders::{self, OrderView};
+use super::store::carts;
+use super::store::intents as intent_store;
+use super::store::orders::{self as store, Order, Place};
+use super::{Shop, intents};
+use crate::database;
+use crate::http::auth::{Authenticated, Caller};
+use crate::http::body::JsonBytes;
+use crate::http::codes;
+use crate::http::commands::{self, Command, Kept};
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::keys::Mode;
+use crate::http::object::{self, Field, Read, Shape};
+use crate::http::problem::{Fault, Problem, ProblemDocument};
+use crate::ids::{AccountId, IntentId, PurchaseId};
+use crate::limits;
+use crate::loyalty::points::{DECIMALS, Points};
+use crate::sales::command::account_address;
+
+/// How the cart is to be ordered.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Checkout, example = json!({}))]
+pub struct CheckoutRequest {
+    /// The customer's account address that is to stand on the sale.
+    pub customer_address: Option<String>,
+    /// Points that are to pay a part, a decimal string: what they are worth is taken off. They are given back
+    /// when the order is cancelled, or all of its money is given back.
+    pub redeem_points: Option<String>,
+}
+
+static CHECKOUT: &[Field] = &[
+    Field::optional("customer_address", Shape::Text),
+    Field::optional("redeem_points", Shape::Decimal),
+];
+
+/// A request that makes sense.
+struct Wanted {
+    customer: Option<[u8; 20]>,
+    points: Option<Points>,
+}
+
+/// Order your cart
+///
+/// The order is PENDING, and holds its pieces for 15 minutes. Pay its `payment_intent` in that time; it is
+/// PAID once the payment provider has told of it. What has changed since the cart was filled is told in
+/// `meta.problems`, and nothing is ordered.
+#[utoipa::path(
+    post, path = "/v1/checkout", tag = "Cart", request_body = CheckoutRequest, security(("token" = [])),
+    params(("Idempotency-Key" = String, Header)),
+    responses(
+        (status = 201, body = OrderView, headers(("Location" = String), ("Idempotent-Replayed" = String))),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub async fn checkout(
+    State(shop): State<Shop>,
+    Authenticated(caller): Authenticated,
+    key: IdempotencyKey,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    let account = caller.customer()?;
+    let Wanted { customer, points } = judge(object::read(&bytes, CHECKOUT)?)?;
+    shop.payments()?;
+    shop.check_sound()?;
+    let command = Command::new(
+        &caller,
+        &key,
+        "checkout/1",
+        &(customer, points.map(|p| p.0)),
+    );
+    let (clock, entropy) = (&shop.site.clock, &shop.site.entropy);
+    let now = clock.now();
+    let mut tx = database::begin(&shop.pool).await?;
+    if let Some(kept) = commands::claim(&mut tx, &command).await? {
+        return Ok(kept.replayed());
+    }
+    let place = Place {
+        order: PurchaseId::new(clock, entropy),
+        intent: IntentId::new(clock, entropy),
+        customer,
+        expires_at: now + limits::HOLD_TIME,
+    };
+    let outcome = store::place(&mut tx, caller.merchant, account, &place, now).await?;
+    if outcome != "placed" {
+        return Err(refused(&mut tx, &caller, account, &outcome).await?);
+    }
+    if let Some(points) = points {
+        let of = (place.order, account);
+        super::points::redeem(&mut tx, caller.merchant, of, points, now).await?;
+    }
+    let order = store::find(&mut tx, caller.merchant, place.order, None).await?;
+    let order = order.ok_or_else(orders::missing)?;
+    check_chargeable(&mut tx, &shop, &caller, &order).await?;
+    let view = orders::view(&mut tx, &shop, &caller, order).await?;
+    let answer = Kept::created(format!("/v1/orders/{}", place.order), &view);
+    commands::keep(&mut tx, &command, &answer, now).await?;
+    tx.commit().await?;
+    Ok(answer.into_response())
+}
+
+/// What nobody could pay is not ordered: an amount that the provider cannot charge, or a merchant whose mode
+/// is not that of its key.
+async fn check_chargeable(
+    db: &mut PgConnection,
+    shop: &Shop,
+    caller: &Caller,
+    order: &Order,
+) -> Result<(), Problem> {
+    let intent = IntentId(order.intent_id);
+    if let Some(row) = intent_store::find(db, caller.merchant, intent, None).await? {
+        shop.provider_for(Mode::of(&row.mode))?;
+    }
+    let charged = intents::amount(order.total_minor, &order.currency)
+        .and_then(|amount| Ok(amount.for_provider()?));
+    charged.map(drop).map_err(intents::refused)
+}
+
+fn judge(mut read: Read<CheckoutRequest>) -> Result<Wanted, Problem> {
+    let text = read.body.customer_address.take();
+    let address = text.as_deref().map(account_address);
+    if address == Some(None) {
+        let detail =
+            "0x and 40 hexadecimal digits, in one case or with the checksum of EIP-55, not zero";
+        read.add(Fault::new(
+            "/customer_address",
+            &codes::ADDRESS_INVALID,
+            detail,
+        ));
+    }
+    let points = read.body.redeem_points.take();
+    let points = points.map(|text| Points::parse(&text, DECIMALS));
+    if let Some(Err(error)) = points {
+        read.add(Fault::of_amount("/redeem_points", error));
+    }
+    if read.faults.is_empty() {
+        Ok(Wanted {
+            customer: address.flatten(),
+            points: points.and_then(Result::ok),
+        })
+    } else {
+        Err(Problem::of_faults(read.faults))
+    }
+}
+
+/// Why nothing was ordered.
+async fn refused(
+    db: &mut PgConnection,
+    caller: &Caller,
+    account: AccountId,
+    outcome: &str,
+) -> Result<Problem, Problem> {
+    Ok(match outcome {
+        "empty" => Problem::new(&codes::CART_EMPTY, "put something into the cart first"),
+        "too_large" => Problem::new(&codes::ORDER_TOO_LARGE, "order it in parts"),
+        "pending" => {
+            let most = limits::PENDING_ORDERS;
+            let detail = format!("{most} orders of yours are not paid; pay or cancel one of them");
+            Problem::new(&codes::TOO_MANY_PENDING, detail)
+        }
+        "zero" => Problem::new(&codes::ORDER_FREE, "there is nothing to pay"),
+        _ => {
+            let problems = carts::problems(db, caller.merchant, account).await?;
+            let has = |code: &str| problems.iter().any(|problem| problem.code == code);
+            let (code, detail) = if has("product_inactive") {
+                (
+                    &codes::PRODUCT_INACTIVE,
+                    "a product is not for sale any more; take it out of the cart",
+                )
+            } else if has("price_changed") || has("tax_changed") {
+                (
+                    &codes::PRICE_CHANGED,
+                    "a price or tax has changed; put the product into the cart again to take it",
+                )
+            } else {
+                (
+                    &codes::INSUFFICIENT_STOCK,
+                    "there are fewer pieces than the cart has",
+                )
+            };
+            let views: Vec<_> = problems.into_iter().map(ProblemView::from).collect();
+            let views = serde_json::to_value(views).unwrap_or_default();
+            Problem::new(code, detail).with("problems", views)
+        }
+    })
+}

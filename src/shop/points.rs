@@ -1,0 +1,75 @@
+//! Points as a part of the price of an order: redeemed when it is placed, and given back when nothing of it
+//! is left: it was cancelled, or its money is back to the last unit.
+
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use super::orders;
+use super::store::orders as order_store;
+use super::store::refunds;
+use crate::http::codes;
+use crate::http::problem::Problem;
+use crate::ids::{AccountId, MerchantId, PurchaseId};
+use crate::loyalty::member::Member;
+use crate::loyalty::points::Points;
+use crate::loyalty::redeeming::{give_back_of_order, redeem_for_order};
+use crate::money::Currency;
+
+/// Redeems points for an order that was placed in this transaction.
+///
+/// # Errors
+/// What the programme says of so many points, or that nothing would be left to pay; the database's.
+pub(super) async fn redeem(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    (order, account): (PurchaseId, AccountId),
+    points: Points,
+    now: OffsetDateTime,
+) -> Result<(), Problem> {
+    let row = order_store::find(db, merchant, order, None).await?;
+    let row = row.ok_or_else(orders::missing)?;
+    let currency = Currency::from_code(&row.currency).ok_or_else(orders::missing)?;
+    // something is left to pay: only a payment makes an order PAID
+    let most = (currency, row.total_minor - 1);
+    let member = (order, Member::Account(account));
+    let minor = redeem_for_order(db, merchant, member, points, most, now).await?;
+    if order_store::discount(db, merchant, order, minor).await? {
+        return Ok(());
+    }
+    let detail = "nothing would be left to pay; redeem fewer points";
+    Err(Problem::new(&codes::ORDER_FREE, detail))
+}
+
+/// Gives the points of an order back that was cancelled.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn give_back(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    order: PurchaseId,
+    now: OffsetDateTime,
+) -> Result<(), Problem> {
+    give_back_of_order(db, merchant, order, None, now).await?;
+    Ok(())
+}
+
+/// Gives the points of an order back once all of its money is.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn give_back_if_refunded(
+    db: &mut PgConnection,
+    merchant: MerchantId,
+    order: PurchaseId,
+    now: OffsetDateTime,
+) -> Result<(), Problem> {
+    let Some(row) = order_store::find(db, merchant, order, None).await? else {
+        return Ok(());
+    };
+    let is_whole = refunds::given(db, merchant, order).await? == row.total_minor;
+    if row.discount_minor > 0 && is_whole {
+        give_back(db, merchant, order, now).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,397 @@
+//! `/v1/orders/{order_id}/refunds`: what was paid is given back, whole or in part. The provider is asked
+//! after the refund is reserved; once it has given the money back, the pieces return, and the refund is
+//! recorded beside the sale.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use super::orders::{Sold, missing, owner};
+use super::store::orders as order_store;
+use super::store::refunds::{self as store, Begin, Refund};
+use super::{Shop, intents, money, upkeep};
+use crate::clock::rfc3339_ms;
+use crate::database;
+use crate::http::auth::{Action, Authenticated, Caller, Role};
+use crate::http::body::JsonBytes;
+use crate::http::codes;
+use crate::http::commands::{self, Command, Kept};
+use crate::http::idempotency::IdempotencyKey;
+use crate::http::object::{self, Field, Object, Quantity, Read, Shape};
+use crate::http::paging::{Page, Paging, Params};
+use crate::http::problem::{Fault, Problem, ProblemDocument};
+use crate::ids::{MerchantId, ProductId, PurchaseId, RefundId, SaleId};
+use crate::limits;
+use crate::money::{Currency, parse_minor};
+use crate::sales::answer::MoneyAnswer;
+use crate::sales::request::{MONEY, Money};
+
+/// What is to be given back. With neither amount nor items: all that is left.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RefundRequest, example = json!({"reason": "arrived broken"}))]
+pub struct RefundRequest {
+    /// So much; where items are named too, this instead of what they come to.
+    #[schema(value_type = Option<Money>)]
+    pub amount: Option<Object<Money>>,
+    /// Pieces that come back.
+    #[schema(value_type = Option<Vec<RefundItem>>)]
+    pub items: Option<Vec<Object<RefundItem>>>,
+    /// Whether the pieces go back into the stock; true unless given.
+    pub restock: Option<bool>,
+    /// Why, at most 200 characters.
+    pub reason: Option<String>,
+}
+
+/// Pieces of a product.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefundItem {
+    /// The product.
+    pub product_id: String,
+    /// Pieces.
+    #[schema(value_type = i64)]
+    pub quantity: Quantity,
+}
+
+static ITEM: &[Field] = &[
+    Field::required("product_id", Shape::Text),
+    Field::required("quantity", Shape::Quantity),
+];
+
+static REFUND: &[Field] = &[
+    Field::optional("amount", Shape::Money(MONEY)),
+    Field::optional("items", Shape::List(ITEM)),
+    Field::optional("restock", Shape::Flag),
+    Field::optional("reason", Shape::Text),
+];
+
+/// A refund of an order.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Refund)]
+pub struct RefundView {
+    /// Its id, which is also the order id of the refund in the record of sales.
+    #[schema(value_type = String, example = "re_01hf7yat00e8t8n6hpj7w9m4qk")]
+    pub id: RefundId,
+    /// Of which order.
+    #[schema(value_type = String)]
+    pub order_id: PurchaseId,
+    /// `pending`, `succeeded` or `failed`.
+    #[schema(example = "pending")]
+    pub status: String,
+    /// How much.
+    pub amount: MoneyAnswer,
+    /// `requested`; `out_of_stock` or `order_cancelled`: the payment came too late, and goes back by itself.
+    pub cause: String,
+    /// Why.
+    pub reason: String,
+    /// Pieces that it is for.
+    pub items: Vec<RefundPieces>,
+    /// Whether they go back into the stock.
+    pub restock: bool,
+    /// The refund in the record of sales.
+    #[schema(value_type = Option<String>)]
+    pub sale_id: Option<SaleId>,
+    /// Why it failed, or has to be asked for again; to staff alone.
+    pub last_error: Option<String>,
+    /// When it was asked for.
+    pub created_at: String,
+    /// When it succeeded or failed.
+    pub settled_at: Option<String>,
+    /// Why somebody of the shop has to look at it; to staff alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parked: Option<String>,
+}
+
+/// Pieces of a refund.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RefundPieces {
+    /// The product.
+    #[schema(value_type = String)]
+    pub product_id: ProductId,
+    /// Pieces.
+    pub quantity: i64,
+}
+
+/// Refund an order, whole or in part
+///
+/// It is `pending` until the payment provider has given the money back, which takes a moment as a rule: read
+/// it again, or be told by a webhook.
+#[utoipa::path(
+    post, path = "/v1/orders/{order_id}/refunds", tag = "Orders", request_body = RefundRequest,
+    security(("key" = []), ("token" = [])),
+    params(("order_id" = String, Path), ("Idempotency-Key" = String, Header)),
+    responses(
+        (status = 201, body = RefundView, headers(("Location" = String), ("Idempotent-Replayed" = String))),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 415, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 422, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub async fn refund_order(
+    State(shop): State<Shop>,
+    Authenticated(caller): Authenticated,
+    key: IdempotencyKey,
+    Path(id): Path<String>,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Response, Problem> {
+    caller.require(Action::ManageOrders)?;
+    let order: PurchaseId = id.parse().map_err(|_| missing())?;
+    let wanted = judge(object::read(&bytes, REFUND)?)?;
+    shop.payments()?;
+    shop.check_sound()?;
+    let command = Command::new(&caller, &key, "refund/1", &(order, &wanted));
+    let now = shop.site.clock.now();
+    let mut tx = database::begin(&shop.pool).await?;
+    if let Some(kept) = commands::claim(&mut tx, &command).await? {
+        return Ok(kept.replayed());
+    }
+    let refund = RefundId::new(&shop.site.clock, &shop.site.entropy);
+    let begin = Begin {
+        refund,
+        order,
+        amount: wanted.amount.as_ref().map(|(minor, _)| *minor),
+        currency: wanted.amount.as_ref().map(|(_, currency)| *currency),
+        pieces: wanted.pieces.as_deref(),
+        restock: wanted.restock,
+        reason: &wanted.reason,
+    };
+    let outcome = store::begin(&mut tx, &caller, &begin, now).await?;
+    begun(&outcome)?;
+    let row = store::find(&mut tx, caller.merchant, refund).await?;
+    if let Some(row) = &row {
+        // shares of pieces may be finer than the provider counts
+        intents::amount(row.amount_minor, &row.currency)
+            .and_then(|amount| Ok(amount.for_provider()?))
+            .map_err(intents::refused)?;
+    }
+    let view = view(&mut tx, &caller, row.ok_or_else(missing)?).await?;
+    let answer = Kept::created(format!("/v1/orders/{order}/refunds/{refund}"), &view);
+    commands::keep(&mut tx, &command, &answer, now).await?;
+    tx.commit().await?;
+    let merchant = caller.merchant;
+    // what it does not come to here, upkeep does
+    tokio::spawn(async move { upkeep::refund_now(&shop, merchant, refund).await });
+    Ok(answer.into_response())
+}
+
+/// List an order's refunds, newest first
+#[utoipa::path(
+    get, path = "/v1/orders/{order_id}/refunds", tag = "Orders", security(("token" = []), ("key" = [])),
+    params(
+        ("order_id" = String, Path),
+        ("limit" = Option<i64>, Query, description = "25 unless given", minimum = 1, maximum = 100),
+        ("starting_after" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("ending_before" = Option<String>, Query, description = "the page that ends before this refund"),
+    ),
+    responses(
+        (status = 200, body = Page<RefundView>),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub async fn list_refunds(
+    State(shop): State<Shop>,
+    Authenticated(caller): Authenticated,
+    Path(id): Path<String>,
+    mut params: Params,
+) -> Result<Json<Page<RefundView>>, Problem> {
+    let paging = Paging::take(&mut params, |text| text.parse::<RefundId>().ok())?;
+    params.finish()?;
+    let account = owner(&caller, Action::ReadNamed)?;
+    let order: PurchaseId = id.parse().map_err(|_| missing())?;
+    let mut db = shop.pool.acquire().await?;
+    order_store::find(&mut db, caller.merchant, order, account)
+        .await?
+        .ok_or_else(missing)?;
+    let mut views = Vec::new();
+    for row in store::list(&mut db, caller.merchant, order, &paging).await? {
+        views.push(view(&mut db, &caller, row).await?);
+    }
+    Ok(Json(
+        paging.page(views, |row: &RefundView| row.id.to_string()),
+    ))
+}
+
+/// Read a refund
+#[utoipa::path(
+    get, path = "/v1/orders/{order_id}/refunds/{refund_id}", tag = "Orders", security(("token" = []), ("key" = [])),
+    params(("order_id" = String, Path), ("refund_id" = String, Path)),
+    responses(
+        (status = 200, body = RefundView),
+        (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 503, body = ProblemDocument, content_type = "application/problem+json"),
+    )
+)]
+pub async fn read_refund(
+    State(shop): State<Shop>,
+    Authenticated(caller): Authenticated,
+    Path((order, refund)): Path<(String, String)>,
+    params: Params,
+) -> Result<Json<RefundView>, Problem> {
+    params.finish()?;
+    let account = owner(&caller, Action::ReadNamed)?;
+    let order: PurchaseId = order.parse().map_err(|_| missing())?;
+    let refund: RefundId = refund.parse().map_err(|_| missing())?;
+    let mut db = shop.pool.acquire().await?;
+    let row = store::find(&mut db, caller.merchant, refund).await?;
+    let row = row.filter(|row| {
+        row.order_id == order.0 && account.is_none_or(|account| row.account_id == account.0)
+    });
+    Ok(Json(
+        view(&mut db, &caller, row.ok_or_else(missing)?).await?,
+    ))
+}
+
+/// A request that makes sense.
+#[derive(Serialize)]
+struct Wanted {
+    amount: Option<(i64, &'static str)>,
+    pieces: Option<Vec<(ProductId, i64)>>,
+    restock: bool,
+    reason: String,
+}
+
+fn judge(mut read: Read<RefundRequest>) -> Result<Wanted, Problem> {
+    let RefundRequest {
+        amount,
+        items,
+        restock,
+        reason,
+    } = read.body.clone();
+    let amount = amount.and_then(
+        |Object(amount)| match Currency::from_code(&amount.currency) {
+            None => {
+                let detail = "three letters of ISO 4217";
+                read.add(Fault::new(
+                    "/amount/currency",
+                    &codes::CURRENCY_UNKNOWN,
+                    detail,
+                ));
+                None
+            }
+            Some(currency) => match parse_minor(&amount.value, currency) {
+                Ok(minor) => Some((minor, currency.code())),
+                Err(error) => {
+                    read.add(Fault::of_amount("/amount/value", error));
+                    None
+                }
+            },
+        },
+    );
+    let pieces = items.map(|items| judge_items(&mut read, items));
+    let reason = reason.unwrap_or_default();
+    if let Some(fault) = Fault::of_text("/reason", &reason, limits::REASON_CHARS) {
+        read.add(fault);
+    }
+    if read.faults.is_empty() {
+        Ok(Wanted {
+            amount,
+            pieces,
+            restock: restock.unwrap_or(true),
+            reason,
+        })
+    } else {
+        Err(Problem::of_faults(read.faults))
+    }
+}
+
+fn judge_items(
+    read: &mut Read<RefundRequest>,
+    items: Vec<Object<RefundItem>>,
+) -> Vec<(ProductId, i64)> {
+    let mut pieces = BTreeMap::new();
+    if items.is_empty() {
+        let detail = "name a product, or leave items out to give all of them back";
+        read.add(Fault::new("/items", &codes::PIECES_INVALID, detail));
+    }
+    for (index, Object(item)) in items.into_iter().enumerate() {
+        let quantity = item.quantity.0.parse::<i64>().ok();
+        let quantity = quantity.filter(|n| (1..=limits::CART_PIECES).contains(n));
+        if quantity.is_none() {
+            let at = format!("/items/{index}/quantity");
+            let detail = format!("a whole number from 1 to {}", limits::CART_PIECES);
+            read.add(Fault::new(at, &codes::QUANTITY_INVALID, detail));
+        }
+        let at = format!("/items/{index}/product_id");
+        match item.product_id.parse::<ProductId>() {
+            Err(_) => {
+                let detail = "a product's id";
+                read.add(Fault::new(at, &codes::PIECES_INVALID, detail));
+            }
+            Ok(id) => {
+                if pieces.insert(id, quantity.unwrap_or(1)).is_some() {
+                    let detail = "the product stands twice";
+                    read.add(Fault::new(at, &codes::PIECES_INVALID, detail));
+                }
+            }
+        }
+    }
+    pieces.into_iter().collect()
+}
+
+fn begun(outcome: &str) -> Result<(), Problem> {
+    Err(match outcome {
+        "refunding" => return Ok(()),
+        "not_paid" => Problem::new(&codes::ORDER_NOT_PAID, "cancel it instead"),
+        "parked" => Problem::new(&codes::ORDER_PARKED, "read the order to see why"),
+        "nothing" => Problem::new(&codes::NOTHING_TO_REFUND, "nothing is left to give back"),
+        "exceeds" => Problem::new(
+            &codes::REFUND_EXCEEDS,
+            "more than is left of the order, or in another currency",
+        ),
+        "pieces" => Problem::new(
+            &codes::PIECES_INVALID,
+            "more pieces than are left of a product, or none of this order's",
+        ),
+        _ => missing(),
+    })
+}
+
+async fn view(db: &mut PgConnection, caller: &Caller, row: Refund) -> Result<RefundView, Problem> {
+    let id = RefundId(row.refund_id);
+    let merchant: MerchantId = caller.merchant;
+    let pieces = store::pieces(db, merchant, id).await?;
+    let sold = match row.recorded {
+        true => Sold::find(db, merchant, &id.to_string()).await?,
+        false => Sold::default(),
+    };
+    Ok(RefundView {
+        id,
+        order_id: PurchaseId(row.order_id),
+        amount: money(row.amount_minor, &row.currency),
+        status: row.state,
+        cause: row.cause,
+        reason: row.reason,
+        items: pieces
+            .into_iter()
+            .map(|(product_id, quantity)| RefundPieces {
+                product_id,
+                quantity,
+            })
+            .collect(),
+        restock: row.restock,
+        sale_id: sold.id,
+        last_error: row.last_error.filter(|_| caller.role != Role::Customer),
+        created_at: rfc3339_ms(row.created_at),
+        settled_at: row.settled_at.map(rfc3339_ms),
+        parked: row.parked.filter(|_| caller.role != Role::Customer),
+    })
+}

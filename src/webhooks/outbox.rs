@@ -1,0 +1,101 @@
+//! Telling of something, from within the transaction in which it happens.
+
+use serde::Serialize;
+use sqlx::{PgConnection, Result};
+use time::OffsetDateTime;
+
+use crate::ids::{EventId, MerchantId};
+
+macro_rules! types {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// What an event tells of. Its data is that of the resource in the interface, as it is then.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum EventType {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl EventType {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Its name.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+types! {
+    /// A sale or a refund was recorded.
+    SaleRecorded = "sale.recorded";
+    /// Sales of the merchant were sealed in a batch.
+    BatchSealed = "batch.sealed";
+    /// A batch with sales of the merchant is on a chain for good.
+    AnchorFinalized = "anchor.finalized";
+    /// An order was placed.
+    OrderCreated = "order.created";
+    /// An order was paid.
+    OrderPaid = "order.paid";
+    /// An order was cancelled, or was not paid in time.
+    OrderCancelled = "order.cancelled";
+    /// Money of an order was given back.
+    OrderRefunded = "order.refunded";
+    /// Somebody has to look at an order.
+    OrderParked = "order.parked";
+    /// A payment was declined or failed.
+    PaymentFailed = "payment.failed";
+    /// A payment that came too late was given back.
+    PaymentReturned = "payment.returned";
+    /// A refund did not reach the customer.
+    RefundFailed = "refund.failed";
+    /// A member earned points.
+    PointsEarned = "points.earned";
+    /// A member redeemed points.
+    PointsRedeemed = "points.redeemed";
+    /// Points that a sale had earned were taken back with its refund.
+    PointsClawedBack = "points.clawed_back";
+    /// Points were changed by an administrator.
+    PointsAdjusted = "points.adjusted";
+    /// Points were lost with age.
+    PointsExpired = "points.expired";
+    /// Little of a product is left.
+    StockLow = "stock.low";
+    /// An endpoint was disabled, because it answered 410 or failed for days.
+    EndpointDisabled = "webhook_endpoint.disabled";
+    /// Nothing happened: an administrator tests an endpoint.
+    Ping = "ping";
+}
+
+impl EventType {
+    /// The type with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.as_str() == name)
+    }
+}
+
+/// Tells of something in the transaction in which it happens: the event is there, and told to whom it concerns,
+/// exactly if the transaction commits. Its id; none where it is of a type that happens with every sale or batch,
+/// and nobody wants it.
+///
+/// # Errors
+/// The database's; data that is no JSON object.
+pub async fn emit(
+    conn: &mut PgConnection,
+    merchant: MerchantId,
+    what: EventType,
+    data: &impl Serialize,
+    now: OffsetDateTime,
+) -> Result<Option<EventId>> {
+    let data = serde_json::to_value(data).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let id = sqlx::query_scalar!(
+        "select emit_event($1, null, $2, $3, $4)",
+        merchant.0,
+        what.as_str(),
+        data,
+        now,
+    );
+    Ok(id.fetch_one(conn).await?.map(EventId))
+}
