@@ -68,7 +68,7 @@ tamper: ## stored rows and files are changed one at a time, and the audit has to
 	$(COUNTERFOIL) with-services -- cargo nextest run --workspace --no-capture -E 'test(/^audit::tamper::/)'
 
 # a failure prints the request, and the seed that finds it again
-fuzz: export CASES := $(or $(CASES),50)
+fuzz: export CASES := $(or $(CASES),25)
 fuzz: ## every route of the API's description is asked what fits it and what does not: CASES=n a route, SEED=k, ROUTES=regex, CALLERS=…
 	@tools/setup run
 	cargo build

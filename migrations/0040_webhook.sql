@@ -142,7 +142,8 @@ $$;
 -- Whether a type is one of those that happen so often that they are written only where somebody wants them.
 create function is_frequent_event(p_type text) returns boolean
 language sql immutable parallel safe
-return p_type = any (array['sale.recorded', 'points.earned', 'batch.sealed', 'anchor.finalized']);
+return p_type = any (array['sale.recorded', 'batch.sealed', 'anchor.finalized', 'points.earned', 'points.redeemed',
+    'points.given_back', 'points.clawed_back', 'points.adjusted', 'points.expired']);
 
 -- Tells of something, in the transaction in which it happens: the event, and a delivery for each endpoint of
 -- the merchant that wants its type. An id that is there already changes nothing. The event's id, or none where

@@ -131,6 +131,8 @@ pub const WEBHOOK_ROTATION: Duration = Duration::from_secs(24 * 60 * 60);
 pub const WEBHOOK_TIME: Duration = Duration::from_secs(15);
 /// How long a name may take to be resolved when an endpoint is registered.
 pub const WEBHOOK_LOOK_UP_TIME: Duration = Duration::from_secs(5);
+/// How long the rest of an endpoint's answer is waited for once its status is there.
+pub const WEBHOOK_ANSWER_TIME: Duration = Duration::from_secs(2);
 /// What is read of an endpoint's answer, bytes.
 pub const WEBHOOK_ANSWER_BYTES: usize = 16 * 1024;
 /// What is kept of it, characters.

@@ -18,6 +18,7 @@ pub mod problem;
 pub mod rate;
 pub mod scopes;
 pub mod tokens;
+pub mod version;
 
 use std::sync::Arc;
 

@@ -23,6 +23,7 @@ use crate::http::codes;
 use crate::http::object;
 use crate::http::paging::Params;
 use crate::http::problem::{Problem, ProblemDocument};
+use crate::http::version;
 use crate::money::{Currency, format_minor};
 
 /// A programme with its version.
@@ -206,19 +207,11 @@ pub async fn set_programme(
 
 /// The version that `If-Match` names.
 fn seen_version(headers: &HeaderMap) -> Result<i32, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        let detail =
-            "send If-Match with the ETag that it was read with, \"0\" where there is none yet";
-        return Err(Problem::new(&codes::IF_MATCH_MISSING, detail));
-    };
-    let version = value.to_str().ok().and_then(|text| {
-        let version = text.trim().strip_prefix('"')?.strip_suffix('"')?;
-        version
-            .parse()
-            .ok()
-            .filter(|version| (0..i32::MAX).contains(version))
-    });
-    version.ok_or_else(|| Problem::new(&codes::VERSION_DIFFERS, "that is the ETag of no version"))
+    let seen = version::expected_version(headers)?;
+    let seen = i32::try_from(seen)
+        .ok()
+        .filter(|seen| (0..i32::MAX).contains(seen));
+    seen.ok_or_else(|| Problem::new(&codes::VERSION_DIFFERS, "that is the ETag of no version"))
 }
 
 fn answer(programme: &Programme, since: OffsetDateTime) -> Response {

@@ -24,7 +24,7 @@ use crate::ids::{IntentId, MerchantId, PurchaseId};
 use crate::limits;
 use crate::money::Currency;
 use crate::payments::amount::Amount;
-use crate::payments::object::Intent as Told;
+use crate::payments::object::{Intent as Told, IntentState};
 use crate::payments::provider::{KEYS_KEPT, NewIntent};
 use crate::payments::{PaymentError, Provider};
 use crate::sales::answer::MoneyAnswer;
@@ -156,9 +156,11 @@ pub async fn confirm_intent(
     );
     let (method, back) = (&wanted.payment_method, wanted.return_url.as_deref());
     let provider = shop.provider_for(Mode::of(&row.mode))?;
-    // cancelled meanwhile, or its time is over: nobody is charged for what is not to be had
+    // cancelled meanwhile, or its time is over: nobody is charged for what is not to be had. What is paid is
+    // not charged again; a repeat is given its answer
     let now = shop.site.clock.now();
-    if !store::ask(&shop.pool, caller.merchant, intent, now).await? {
+    let is_paid = told.state == IntentState::Succeeded;
+    if !is_paid && !store::ask(&shop.pool, caller.merchant, intent, now).await? {
         return Err(Unasked::NotPayable.into());
     }
     let confirmed = provider

@@ -20,6 +20,7 @@ use crate::http::codes;
 use crate::http::object;
 use crate::http::paging::{Page, Paging, Params};
 use crate::http::problem::{Problem, ProblemDocument};
+use crate::http::version;
 use crate::ids::{MerchantId, ProductId};
 use crate::sales::answer::MoneyAnswer;
 use draft::{CHANGE, PRODUCT};
@@ -220,18 +221,14 @@ pub async fn change_product(
 ) -> Result<Response, Problem> {
     caller.require(Action::ManageCatalogue)?;
     let id = id.parse().map_err(|_| missing())?;
-    let expected = expected_version(&headers)?;
+    let expected = version::expected_version(&headers)?;
     let read = object::read(&bytes, CHANGE)?;
     shop.check_sound()?;
     let mut db = shop.pool.acquire().await?;
     let row = store::find(&mut db, caller.merchant, id).await?;
     let row = row.ok_or_else(missing)?;
-    let differs = |now: i64| {
-        let detail = format!("it is at version {now} now; read it again");
-        Problem::new(&codes::VERSION_DIFFERS, detail)
-    };
     if row.version != expected {
-        return Err(differs(row.version));
+        return Err(version::differs(row.version));
     }
     let draft = draft::changed(&row, read)?;
     let now = shop.site.clock.now();
@@ -240,7 +237,7 @@ pub async fn change_product(
         return Err(taken(&mut db, caller.merchant, &draft.sku).await?);
     }
     if !changed? {
-        return Err(differs(row.version + 1));
+        return Err(version::differs(row.version + 1));
     }
     let row = store::find(&mut db, caller.merchant, id).await?;
     Ok(answer(StatusCode::OK, row.ok_or_else(missing)?, true))
@@ -275,19 +272,6 @@ impl Reader {
     }
 }
 
-/// The version that `If-Match` names.
-fn expected_version(headers: &HeaderMap) -> Result<i64, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        let detail = "send If-Match with the ETag that it was read with";
-        return Err(Problem::new(&codes::IF_MATCH_MISSING, detail));
-    };
-    let version = value.to_str().ok().and_then(|text| {
-        let version = text.trim().strip_prefix('"')?.strip_suffix('"')?;
-        version.parse().ok()
-    });
-    version.ok_or_else(|| Problem::new(&codes::VERSION_DIFFERS, "that is the ETag of no version"))
-}
-
 async fn taken(
     db: &mut sqlx::PgConnection,
     merchant: MerchantId,
@@ -306,15 +290,8 @@ pub(super) fn missing() -> Problem {
 }
 
 fn answer(status: StatusCode, row: Listed, is_staff: bool) -> Response {
-    let etag = format!("\"{}\"", row.version);
-    let mut response = (status, Json(view(row, is_staff))).into_response();
-    let headers = response.headers_mut();
-    // digits in quotation marks
-    if let Ok(etag) = HeaderValue::try_from(etag) {
-        headers.insert(header::ETAG, etag);
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
+    let version = row.version;
+    version::tagged((status, Json(view(row, is_staff))).into_response(), version)
 }
 
 fn view(row: Listed, is_staff: bool) -> ProductView {

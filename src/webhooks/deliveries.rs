@@ -70,7 +70,7 @@ pub struct DeliveryView {
     params(
         ("endpoint_id" = String, Path),
         ("state" = Option<String>, Query, description = "`pending`, `succeeded`, `exhausted` or `dropped`"),
-        ("limit" = Option<i64>, Query, description = "1 to 100, 25 unless given"),
+        ("limit" = Option<i64>, Query, description = "25 unless given", minimum = 1, maximum = 100),
         ("starting_after" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("ending_before" = Option<String>, Query, description = "the page that ends before this event"),
     ),

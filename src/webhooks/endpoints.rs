@@ -21,6 +21,7 @@ use crate::http::codes;
 use crate::http::object;
 use crate::http::paging::{Page, Paging, Params};
 use crate::http::problem::{Problem, ProblemDocument};
+use crate::http::version;
 use crate::ids::{EndpointId, EventId, MerchantId};
 use crate::limits;
 
@@ -140,7 +141,7 @@ pub async fn create_webhook_endpoint(
 #[utoipa::path(
     get, path = "/v1/webhook_endpoints", tag = "Webhooks", security(("key" = [])),
     params(
-        ("limit" = Option<i64>, Query, description = "1 to 100, 25 unless given"),
+        ("limit" = Option<i64>, Query, description = "25 unless given", minimum = 1, maximum = 100),
         ("starting_after" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("ending_before" = Option<String>, Query, description = "the page that ends before this endpoint"),
     ),
@@ -194,7 +195,7 @@ pub async fn read_webhook_endpoint(
     let mut db = webhooks.pool.acquire().await?;
     let view = load(&webhooks, &mut db, caller.merchant, id).await?;
     let version = view.version;
-    Ok(tagged(Json(view).into_response(), version))
+    Ok(version::tagged(Json(view).into_response(), version))
 }
 
 /// Change an endpoint
@@ -227,7 +228,7 @@ pub async fn change_webhook_endpoint(
 ) -> Result<Response, Problem> {
     caller.require(Action::ManageWebhooks)?;
     let id: EndpointId = id.parse().map_err(|_| missing("endpoint"))?;
-    let expected = expected_version(&headers)?;
+    let expected = version::expected_version(&headers)?;
     let read = object::read(&bytes, CHANGE)?;
     webhooks.check_sound()?;
     let stored = {
@@ -235,20 +236,19 @@ pub async fn change_webhook_endpoint(
         let found = store::find(&mut db, caller.merchant, id).await?;
         found.ok_or_else(|| missing("endpoint"))?
     };
-    let differs = || Problem::new(&codes::VERSION_DIFFERS, "it was changed since it was read");
     if stored.version != expected {
-        return Err(differs());
+        return Err(version::differs(stored.version));
     }
     // names are resolved without a connection in hand
     let draft = draft::change(stored, read, &webhooks.addresses).await?;
     let mut db = webhooks.pool.acquire().await?;
     let now = webhooks.site.clock.now();
     if !store::update(&mut db, caller.merchant, id, expected, &draft, now).await? {
-        return Err(differs());
+        return Err(version::differs(expected + 1));
     }
     let view = load(&webhooks, &mut db, caller.merchant, id).await?;
     let version = view.version;
-    Ok(tagged(Json(view).into_response(), version))
+    Ok(version::tagged(Json(view).into_response(), version))
 }
 
 /// Delete an endpoint
@@ -363,19 +363,6 @@ pub async fn test_webhook_endpoint(
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
-/// The version that `If-Match` names.
-fn expected_version(headers: &HeaderMap) -> Result<i64, Problem> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        let detail = "send If-Match with the ETag that it was read with";
-        return Err(Problem::new(&codes::IF_MATCH_MISSING, detail));
-    };
-    let version = value.to_str().ok().and_then(|text| {
-        let version = text.trim().strip_prefix('"')?.strip_suffix('"')?;
-        version.parse().ok()
-    });
-    version.ok_or_else(|| Problem::new(&codes::VERSION_DIFFERS, "that is the ETag of no version"))
-}
-
 fn broken(error: &SecretError) -> Problem {
     tracing::error!(error = %error, "no secret can be made");
     Problem::new(&codes::INTERNAL, "the request could not be completed")
@@ -397,19 +384,9 @@ fn with_secret(status: StatusCode, view: EndpointView, secret: &Secret) -> Respo
     let version = view.version;
     let secret = secret.text().expose_secret().to_owned();
     let answer = (status, Json(SecretView { view, secret })).into_response();
-    let mut response = tagged(answer, version);
+    let mut response = version::tagged(answer, version);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-fn tagged(mut response: Response, version: i64) -> Response {
-    let headers = response.headers_mut();
-    // digits in quotation marks
-    if let Ok(etag) = HeaderValue::try_from(format!("\"{version}\"")) {
-        headers.insert(header::ETAG, etag);
-    }
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
 

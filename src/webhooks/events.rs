@@ -72,7 +72,7 @@ static REPLAY: &[Field] = &[Field::required("endpoint_id", Shape::Text)];
     get, path = "/v1/events", tag = "Webhooks", security(("key" = [])),
     params(
         ("type" = Option<String>, Query, description = "events of this type alone"),
-        ("limit" = Option<i64>, Query, description = "1 to 100, 25 unless given"),
+        ("limit" = Option<i64>, Query, description = "25 unless given", minimum = 1, maximum = 100),
         ("starting_after" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("ending_before" = Option<String>, Query, description = "the page that ends before this event"),
     ),

@@ -8,7 +8,8 @@ use crate::ids::{EventId, MerchantId};
 
 macro_rules! types {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        /// What an event tells of. Its data is that of the resource in the interface, as it is then.
+        /// What an event tells of. Its data has the names of the resource in the interface, as it is then; of
+        /// orders, payments and refunds amounts are in minor units.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum EventType {
             $($(#[$doc])* $name,)*
@@ -43,26 +44,26 @@ types! {
     OrderCancelled = "order.cancelled";
     /// Money of an order was given back.
     OrderRefunded = "order.refunded";
-    /// Somebody has to look at an order.
+    /// Somebody of the shop has to look at an order.
     OrderParked = "order.parked";
-    /// A payment was declined or failed.
+    /// A payment was declined or failed; once for the same words in a row.
     PaymentFailed = "payment.failed";
     /// A payment that came too late was given back.
     PaymentReturned = "payment.returned";
-    /// A refund did not reach the customer.
+    /// A refund did not reach the customer, or somebody has to look at it.
     RefundFailed = "refund.failed";
     /// A member earned points.
     PointsEarned = "points.earned";
     /// A member redeemed points.
     PointsRedeemed = "points.redeemed";
+    /// Redeemed points were given back.
+    PointsGivenBack = "points.given_back";
     /// Points that a sale had earned were taken back with its refund.
     PointsClawedBack = "points.clawed_back";
     /// Points were changed by an administrator.
     PointsAdjusted = "points.adjusted";
     /// Points were lost with age.
     PointsExpired = "points.expired";
-    /// Little of a product is left.
-    StockLow = "stock.low";
     /// An endpoint was disabled, because it answered 410 or failed for days.
     EndpointDisabled = "webhook_endpoint.disabled";
     /// Nothing happened: an administrator tests an endpoint.

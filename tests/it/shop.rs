@@ -1,5 +1,6 @@
 //! The shop on real parts: a server, the local payment provider, and customers who have signed up.
 
+mod bounds;
 mod buying;
 mod drill;
 pub(crate) mod examples;
@@ -7,6 +8,7 @@ mod last_piece;
 mod paying;
 mod points;
 mod refunds;
+mod telling;
 
 use counterfoil::clock::Clock;
 use counterfoil::http::auth::Role;

@@ -17,6 +17,8 @@ use counterfoil::webhooks::store::deliveries::{Outcome, Settled, claim, settle};
 use counterfoil::webhooks::upkeep;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 use crate::harness::App;
 use crate::webhooks::receiver::{Receiver, Reply};
@@ -381,4 +383,25 @@ async fn an_endpoint_that_does_not_listen_is_tried_again() {
     let log = deliveries(&app, text(&made, "/id")).await;
     assert_eq!(log[0]["state"], "pending");
     assert!(text(&log[0], "/tries/0/error").starts_with("no connection"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_counts_however_slowly_the_rest_comes() {
+    let app = App::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/told", listener.local_addr().unwrap());
+    let answering = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nslow";
+        stream.write_all(answer).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let made = register(&app, &url, &["order.paid"]).await;
+    emit(&app, EventType::OrderPaid, json!({})).await;
+    let mut deliverer = deliverer(&app, &a_clock());
+    assert_eq!(deliver(&mut deliverer).await, 1);
+    answering.abort();
+    let log = deliveries(&app, text(&made, "/id")).await;
+    assert_eq!(log[0]["state"], "succeeded", "{log:?}");
+    assert_eq!(log[0]["tries"][0]["response"], "slow");
 }

@@ -19,7 +19,7 @@ import requests
 import schemathesis
 from urllib3.util import connection
 
-from shop import ADDRESS, PASSWORD, Shop, anywhere, webhook_secret
+from shop import ADDRESS, NOWHERE, PASSWORD, Shop, anywhere, webhook_secret
 
 CALLER = os.environ["FUZZ_CALLER"]
 SEED = os.environ["FUZZ_SEED"]
@@ -51,11 +51,13 @@ GOOD = {
         "pm_card_refundFail", "pm_card_pendingRefund"],
     "decimals": [0, 2], "tier_drop": ["at_once", "at_period_end"],
     "scope": ["shop:buy"], "reference": ["A-1"], "amountINR": [1500.75, 1], "return_url": ["https://shop.example"],
+    "url": [f"{NOWHERE}/webhooks"], "type": ["order.paid", "sale.recorded"], "enabled": [True],
 }
 # and those of what exists, by the name that the shop has for it
 KNOWN = {
     "product_id": "product_id", "key_id": "key_id", "merchant": "merchant", "merchant_id": "merchant",
-    "customer": "customer", "member": "member", "account_id": "account_id", "intent_id": "intent_id", "refund_id": "refund_id",
+    "customer": "customer", "member": "member", "account_id": "account_id", "endpoint_id": "endpoint_id",
+    "event_id": "event_id", "intent_id": "intent_id", "refund_id": "refund_id",
     "redemption_id": "redemption_id", "sale_id": "sale_id", "transaction_id": "sale_id", "refers_to": "till_order",
 }
 KINDS = ["succeeded", "payment_failed", "canceled", "processing", "requires_action", "amount_capturable_updated"]
@@ -166,13 +168,13 @@ def before_call(_, case, kwargs):
     if case.path == "/v1/payments/webhook" and chance.random() < 0.9:
         kwargs["auth"] = Signed()
     case.headers = case.headers or {}
-    # an administrator may revoke the key that all others are tried with; another has to do
-    parameters = case.path_parameters or {}
-    if case.method == "DELETE" and parameters.get("key_id") == OWN_KEY:
-        parameters["key_id"] = shop.ids["key_id"][0]
-    # and close the account of the customer
-    if case.method == "DELETE" and parameters.get("account_id") in shop.ids["account_id"]:
-        parameters["account_id"] = shop.throwaway()[1]["account"]["id"]
+    # what all others are tried with stays: another of its kind has to do
+    for name, known in (case.path_parameters or {}).items():
+        if CALLER == "admin" and case.method == "DELETE" and known in [OWN_KEY, *shop.ids.get(name, [])]:
+            case.path_parameters[name] = shop.fresh(name, known)
+    # nobody else's server is to be told of anything
+    if "webhook_endpoints" in case.path and isinstance(case.body, dict) and "://" in str(case.body.get("url")):
+        case.body["url"] = GOOD["url"][0]
     if case.path.startswith("/v1/auth/"):
         case.headers["Connection"] = "close"  # the next is from another address
     if CALLER == "admin":

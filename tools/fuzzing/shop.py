@@ -13,6 +13,8 @@ import uuid
 
 ADDRESS = "0x70997970c51812dc3a010c7d01b50e0d17dc79c8"
 PASSWORD = "a long sentence is best"
+# nothing listens there, so what is told stays due
+NOWHERE = "http://127.0.0.1:9"
 # development accounts of the local chain, which signs with them when it is asked to
 WALLETS = ["0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC", "0x90F79bf6EB2c4f870365E785982E1f101E93b906"]
 
@@ -75,7 +77,14 @@ class Shop:
             "product_id": products, "sale_id": [it["sale_id"] for it in sales], "key_id": keys,
             "till_order": [it["order_id"] for it in sales], "merchant": [self.merchant],
         }
+        endpoints = []
+        for n in range(3):
+            endpoint = {"url": f"{NOWHERE}/{n}", "types": ["*"]}
+            endpoints.append(self.call("POST", "/v1/webhook_endpoints", self.key, endpoint)["id"])
+        self.ids["endpoint_id"] = endpoints
         self.register()
+        events = self.call("GET", "/v1/events?limit=10", self.key)["data"]
+        self.ids["event_id"] = [it["id"] for it in events]
 
     def set_programme(self):
         """Points for a rupee each, at once, and spent at a quarter."""
@@ -108,8 +117,8 @@ class Shop:
             redemption = self.call("POST", "/v1/loyalty/redemptions", self.key, redeemed)["id"]
             self.ids.setdefault("redemption_id", []).append(redemption)
         self.ids |= {
-            "account_id": [customer], "customer": [customer], "member": [customer, ADDRESS], "order_id": orders, "intent_id": intents,
-            "refund_id": [refund["id"]],
+            "account_id": [customer], "customer": [customer], "member": [customer, ADDRESS],
+            "order_id": orders, "intent_id": intents, "refund_id": [refund["id"]],
         }
         listed = self.call("GET", self.provider + "/v1/payment_intents?limit=10", self.provider_key)
         self.events = listed["data"]
@@ -120,6 +129,21 @@ class Shop:
         account = {"merchant_id": self.merchant, "email": address, "password": PASSWORD, "name": "Asha"}
         return address, self.call("POST", "/v1/auth/register", None, account)
 
+    def fresh(self, name, known):
+        """The id of one more of a kind that can be deleted; of what cannot, the known one."""
+        try:
+            if name == "account_id":
+                return self.throwaway()[1]["account"]["id"]
+            if name == "key_id":
+                return self.call("POST", "/v1/keys", self.key, {"role": "pos"})["id"]
+            if name == "endpoint_id":
+                endpoint = {"url": f"{NOWHERE}/more", "types": ["*"]}
+                return self.call("POST", "/v1/webhook_endpoints", self.key, endpoint)["id"]
+        except RuntimeError:
+            # there are as many as may be: one of ours has to go
+            return self.ids[name][0]
+        return known
+
     def reset_token(self):
         """The token of the mail that an account of its own was sent."""
         address, _ = self.throwaway()
@@ -127,8 +151,11 @@ class Shop:
         self.call("POST", "/v1/auth/password/forgotten", None, forgotten)
         for _ in range(100):
             for file in pathlib.Path(os.environ["FUZZ_DATA"], "mail").glob("*"):
+                if file.suffix == ".unfinished":
+                    continue
                 mail = email.message_from_bytes(file.read_bytes())
                 if address in mail["To"]:
+                    file.unlink()
                     text = mail.get_payload(decode=True).decode()
                     return next(word for word in text.split() if word.startswith("cf_reset_"))
             time.sleep(0.1)

@@ -8,7 +8,7 @@ use crate::harness::{Client, eventually};
 use crate::loyalty::put_programme;
 
 /// A point for each rupee, worth 10 paise.
-async fn programme(store: &Store) {
+pub(super) async fn programme(store: &Store) {
     let terms = json!({
         "earn": [{"currency": "INR", "rate": "1"}],
         "redeem": {"value": [{"currency": "INR", "value": "0.10"}]}
