@@ -17,7 +17,7 @@ use counterfoil::webhooks::store::deliveries::{Outcome, Settled, claim, settle};
 use counterfoil::webhooks::upkeep;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::harness::App;
@@ -392,6 +392,9 @@ async fn a_status_counts_however_slowly_the_rest_comes() {
     let url = format!("http://{}/told", listener.local_addr().unwrap());
     let answering = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
+        // an answer before anything was asked would be no answer to it
+        let asked = stream.read(&mut [0; 4096]).await.unwrap();
+        assert!(asked > 0);
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nslow";
         stream.write_all(answer).await.unwrap();
         std::future::pending::<()>().await;
