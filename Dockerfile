@@ -32,7 +32,9 @@ FROM debian:bookworm-slim AS counterfoil
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin counterfoil
+    && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin counterfoil \
+    # a volume begins with its owner
+    && install --directory --mode 0700 --owner counterfoil /state
 COPY --from=build /counterfoil /usr/local/bin/counterfoil
 COPY tools/healthy /usr/local/bin/healthy
 USER 10001

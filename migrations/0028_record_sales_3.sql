@@ -273,6 +273,9 @@ revoke all on function loyalty_points, loyalty_tier, loyalty_multiplier, loyalty
 grant execute on function loyalty_points, loyalty_tier, loyalty_multiplier, loyalty_standing, loyalty_rolling
     to counterfoil_api;
 
+-- whether a sale is an order of the shop
+create index sale_order_of_shop on sale_order (merchant_id, sale_id) where order_id like 'ord\_%';
+
 create function record_sales_3(
     p_merchant     uuid,
     p_space        smallint[],
@@ -498,6 +501,11 @@ begin
             v_outcome[i] := 'refund_of_refund';
         elsif t.currency <> p_currency[i] then
             v_outcome[i] := 'refund_currency';
+        elsif p_space[i] <> 2 and exists (
+            select from sale_order o
+            where o.merchant_id = p_merchant and o.sale_id = t.sale_id and o.order_id like 'ord\_%') then
+            -- what the shop sold it takes back itself (space 2): its money, pieces and points go together
+            v_outcome[i] := 'refund_of_order';
         end if;
         if v_outcome[i] <> 'recorded' then
             -- may become possible later, so nothing is remembered

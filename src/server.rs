@@ -2,6 +2,7 @@
 
 mod description;
 mod state;
+mod told;
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -166,7 +166,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::SealNow(args) => operator::seal_now(args).await,
         Command::Merchant(args) => merchant::run(args).await,
         Command::Key(args) => key::run(args).await,
-        Command::TokenKey(args) => Ok(token_key::run(&args)),
+        Command::TokenKey(args) => token_key::run(&args),
         Command::Import(args) => import::run(args).await,
         Command::Receipt(args) => receipt::run(args).await,
         Command::Verify(args) => verify::run(args).await,

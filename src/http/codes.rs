@@ -197,6 +197,8 @@ codes! {
         "refers_to must name a sale. Record a new sale to take a refund back."
     REFUND_CURRENCY "refund_currency" UNPROCESSABLE_ENTITY NEVER "The refund is in another currency than its sale"
         "Refund in the currency of the sale."
+    REFUND_OF_ORDER "refund_of_order" UNPROCESSABLE_ENTITY NEVER "An order of the shop is refunded by the shop"
+        "Money, pieces and points go back together: POST /v1/orders/{order_id}/refunds."
     REFUND_EXCEEDS "refund_exceeds" UNPROCESSABLE_ENTITY NEVER "The refund is larger than what is left of the sale"
         "`meta.left` is what is left. All refunds of a sale together never exceed it."
     TERMS_INVALID "terms_invalid" UNPROCESSABLE_ENTITY NEVER "A term of the programme is out of bounds"

@@ -101,8 +101,8 @@ impl SaleCommand {
         }
         if request.refers_to.as_deref().is_some_and(is_reserved) {
             let detail =
-                "an order of the shop is refunded there: POST /v1/orders/{order_id}/refunds";
-            judge.fault("/refers_to", &codes::REFERS_TO_INVALID, detail);
+                "ids that begin with ord_ are of orders of the shop, with re_ of their refunds";
+            judge.fault("/refers_to", &codes::REFUND_OF_ORDER, detail);
         }
         judge.command(request, now)
     }

@@ -96,6 +96,8 @@ pub enum Outcome {
     RefundOfRefund,
     /// `refers_to` names a sale in another currency.
     RefundCurrency,
+    /// `refers_to` names an order of the shop, by the id of its sale.
+    RefundOfOrder,
 }
 
 /// A refusal that the database decided and remembers.

@@ -7,6 +7,8 @@ use utoipa::openapi::{
 };
 use utoipa::{Modify, OpenApi};
 
+use super::told;
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -55,8 +57,8 @@ impl Modify for Schemes {
     }
 }
 
-/// The description with a text for every response, which OpenAPI 3.1 requires: its status's name, where
-/// the route says no more.
+/// The description with what webhooks say, and with a text for every response, which OpenAPI 3.1 requires: its
+/// status's name, where the route says no more.
 pub(super) fn complete(mut openapi: openapi::OpenApi) -> openapi::OpenApi {
     let operations = openapi.paths.paths.values_mut().flat_map(operations);
     for operation in operations {
@@ -71,6 +73,7 @@ pub(super) fn complete(mut openapi: openapi::OpenApi) -> openapi::OpenApi {
             }
         }
     }
+    told::describe(&mut openapi);
     openapi
 }
 

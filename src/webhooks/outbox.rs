@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 use crate::ids::{EventId, MerchantId};
 
 macro_rules! types {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal;)*) => {
         /// What an event tells of. Its data has the names of the resource in the interface, as it is then; of
         /// orders, payments and refunds amounts are in minor units.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum EventType {
-            $($(#[$doc])* $name,)*
+            $(#[doc = $doc] $name,)*
         }
 
         impl EventType {
@@ -23,6 +23,13 @@ macro_rules! types {
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
+                }
+            }
+
+            /// What it tells of: a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $doc.trim_ascii_start(),)*
                 }
             }
         }

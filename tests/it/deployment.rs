@@ -18,7 +18,7 @@ struct Service {
     #[serde(default)]
     command: Vec<String>,
     #[serde(default)]
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, Option<String>>,
     healthcheck: Option<HealthCheck>,
     restart: Option<String>,
     #[serde(default)]
@@ -103,9 +103,15 @@ fn every_command_is_one_with_all_that_it_needs_and_nothing_that_it_does_not_read
                 "{name} sets {variable}, which nobody reads"
             );
         }
-        assert!(
+        let reads_database = |argument: &clap::Arg| {
+            argument
+                .get_env()
+                .is_some_and(|read| read == "DATABASE_URL")
+        };
+        assert_eq!(
             service.environment.contains_key("DATABASE_URL"),
-            "{name} has no database"
+            command.get_arguments().any(reads_database),
+            "{name} and the database"
         );
     }
 }

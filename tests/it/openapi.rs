@@ -4,6 +4,7 @@ mod filled;
 
 use std::collections::BTreeSet;
 
+use counterfoil::webhooks::outbox::EventType;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -217,6 +218,32 @@ async fn examples_are_requests_that_work() {
         check_shape(&whole, resolve(&whole, described), &body, &path);
     }
     assert_eq!(tried, 23);
+}
+
+/// Checks that what is told with a type of event is described so, among the `webhooks`.
+pub(crate) fn check_told(what: &str, data: &Value) {
+    let whole = description();
+    let body = &whole["webhooks"][what]["post"]["requestBody"]["content"]["application/json"];
+    let described = &body["schema"]["properties"]["data"];
+    let schema = resolve(&whole, described);
+    assert!(schema["properties"].is_object(), "{what} is not described");
+    check_shape(&whole, schema, data, what);
+}
+
+#[test]
+fn every_type_of_event_is_described() {
+    let whole = description();
+    let described = whole["webhooks"].as_object().unwrap();
+    let types = EventType::ALL.iter().map(|what| what.as_str());
+    assert_eq!(
+        types.collect::<BTreeSet<_>>(),
+        described.keys().map(String::as_str).collect()
+    );
+    for (what, item) in described {
+        let body = &item["post"]["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(body["properties"]["type"]["enum"], json!([what]));
+        assert!(item["post"]["summary"].as_str().unwrap().len() > 10);
+    }
 }
 
 pub(crate) fn resolve<'a>(whole: &'a Value, schema: &'a Value) -> &'a Value {

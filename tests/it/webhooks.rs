@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::anchored::Anchored;
 use crate::harness::{Answer, App, Client, sale, sender};
+use crate::openapi::check_told;
 use receiver::Receiver;
 
 /// What sends what happened to the merchants of an app, by this clock.
@@ -225,6 +226,7 @@ async fn a_secret_is_rotated_without_a_gap() {
         assert_eq!(deliver(&mut deliverer).await, 1);
         let sent = receiver.sent().pop().expect("a ping");
         assert_eq!(sent.json()["type"], "ping");
+        check_told("ping", &sent.json()["data"]);
         assert_eq!(sent.signatures_by(new.0, new.1), (1, 1));
         assert_eq!(sent.signatures_by(old.0, old.1), expected);
         clock.advance(Duration::from_secs(24 * 3600 + 1));
@@ -313,7 +315,9 @@ async fn a_batch_and_its_anchor_are_told_to_the_merchants_in_it() {
     let events = "select data from event where merchant_id = $1 and type = $2";
     let told = async |what: &str| -> Vec<Value> {
         let rows = sqlx::query_scalar(events).bind(wanting.0).bind(what);
-        rows.fetch_all(&it.db.owner).await.unwrap()
+        let rows: Vec<Value> = rows.fetch_all(&it.db.owner).await.unwrap();
+        rows.iter().for_each(|data| check_told(what, data));
+        rows
     };
     assert_eq!(
         told("anchor.finalized").await.len(),

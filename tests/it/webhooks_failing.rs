@@ -21,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::harness::App;
+use crate::openapi::check_told;
 use crate::webhooks::receiver::{Receiver, Reply};
 use crate::webhooks::{
     a_clock, deliver, deliverer, deliveries, emit, endpoint, post, reaching, register, text,
@@ -122,6 +123,7 @@ async fn an_endpoint_that_is_gone_is_told_no_more() {
         .get("/v1/events?type=webhook_endpoint.disabled")
         .await;
     let data = page.expect(200).json()["data"][0]["data"].clone();
+    check_told("webhook_endpoint.disabled", &data);
     assert_eq!(
         (&data["id"], &data["reason"]),
         (&made["id"], &json!("gone"))

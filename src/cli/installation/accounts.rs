@@ -1,11 +1,9 @@
 //! What accounts need: the keys that their access tokens are signed with, made once, and a directory that
 //! mails are written into.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::ready::write_secret;
 use crate::cli::token_key;
-use crate::clock::Entropy;
 use crate::config::AccountArgs;
 
 /// The file of the token keys in the data directory.
@@ -17,20 +15,13 @@ const MAIL_FROM: &str = "The Lantern Room <no-reply@shop.example>";
 
 /// The accounts of an installation on this machine. Wallets may be contracts of its local chain.
 pub(super) fn args(data_dir: &Path, chain_id: u64, rpc_url: &str) -> anyhow::Result<AccountArgs> {
+    let token_keys = data_dir.join(TOKEN_KEYS);
+    token_key::keep_or_make(&token_keys)?;
     Ok(AccountArgs {
-        token_keys: Some(token_keys(data_dir)?),
+        token_keys: Some(token_keys),
         mail_dir: Some(data_dir.join(MAIL)),
         mail_from: Some(MAIL_FROM.to_owned()),
         wallet_rpc: vec![format!("{chain_id}={rpc_url}").into()],
         ..AccountArgs::default()
     })
-}
-
-fn token_keys(data_dir: &Path) -> anyhow::Result<PathBuf> {
-    let file = data_dir.join(TOKEN_KEYS);
-    if !file.exists() {
-        let key = token_key::line(&Entropy::system());
-        write_secret(&file, &format!("{key}\n"))?;
-    }
-    Ok(file)
 }

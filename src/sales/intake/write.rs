@@ -308,6 +308,7 @@ fn outcome(
         "refund_unknown" => Outcome::RefundUnknown,
         "refund_of_refund" => Outcome::RefundOfRefund,
         "refund_currency" => Outcome::RefundCurrency,
+        "refund_of_order" => Outcome::RefundOfOrder,
         "merchant_unknown" => return Err(IntakeError::MerchantUnknown),
         _ => return Err(contract(&row)),
     })

@@ -74,6 +74,10 @@ impl Answered {
                 "refused",
                 refund(&codes::REFUND_CURRENCY, "the sale is in another currency"),
             ),
+            Outcome::RefundOfOrder => (
+                "refused",
+                refund(&codes::REFUND_OF_ORDER, "that sale is an order of the shop"),
+            ),
             Outcome::Unreadable => (
                 "failed",
                 Self::problem(Problem::new(

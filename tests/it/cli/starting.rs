@@ -151,3 +151,17 @@ async fn an_error_is_told_once_and_usage_is_no_verdict() {
     assert!(ended.stderr.contains("cannot be reached"), "{ended:?}");
     assert_eq!(ended.stdout, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_key_is_made_once_for_its_owner_alone() {
+    let scratch = Scratch::new();
+    let file = scratch.join("token-keys");
+    let make = async || run(program(&["token-key", "--file"]).arg(&file)).await;
+    make().await.expect(0);
+    let made = std::fs::read_to_string(&file).expect("the key");
+    assert!(hex::decode::<32>(&format!("0x{}", made.trim_end())).is_ok());
+    let metadata = std::fs::metadata(&file).expect("a file");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+    make().await.expect(0);
+    assert_eq!(std::fs::read_to_string(&file).expect("the key"), made);
+}

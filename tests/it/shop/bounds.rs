@@ -195,13 +195,12 @@ async fn a_till_refunds_no_order_and_a_new_key_repeats_no_refund() {
     let order = until(&customer, &order, "PAID").await;
     let mut back: Value = sale("R-1");
     back["kind"] = "refund".into();
-    back["refers_to"] = order["id"].clone();
     back["amount"] = json!({"value": "1.00", "currency": "INR"});
-    store
-        .admin
-        .record("R-1", &back)
-        .await
-        .problem("refers_to_invalid");
+    for name in [&order["id"], &order["sale_id"]] {
+        back["refers_to"] = name.clone();
+        let refused = store.admin.record("R-1", &back).await;
+        refused.problem("refund_of_order");
+    }
 
     // the administrator's key is replaced between a request and its repeat
     let path = format!(

@@ -6,6 +6,7 @@ use super::points::programme;
 use super::{Store, ordered, pay, put, until};
 use crate::catalogue::stocked;
 use crate::harness::{Client, eventually};
+use crate::openapi::check_told;
 
 /// What was told, oldest first: type and data.
 async fn told(store: &Store) -> Vec<(String, Value)> {
@@ -19,6 +20,7 @@ async fn told(store: &Store) -> Vec<(String, Value)> {
     let rows = page["data"].as_array().expect("events").iter().rev();
     rows.map(|row| {
         let what = row["type"].as_str().expect("a type").to_owned();
+        check_told(&what, &row["data"]);
         (what, row["data"].clone())
     })
     .collect()
