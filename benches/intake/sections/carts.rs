@@ -121,8 +121,10 @@ async fn furnish(on: &Installed, orders: usize) -> anyhow::Result<Shop> {
              insert into cart (merchant_id, cart_id, account_id, state, created_at, updated_at)
              select $1, c.id, c.account, 'active', now(), now() from unnest($2::uuid[], $3::uuid[]) c (id, account)
              returning cart_id)
-         insert into cart_item (merchant_id, cart_id, product_id, quantity, currency, price_minor, put_at)
-         select $1, c.cart_id, p.product_id, 1 + c.n % 4, p.currency, p.price_minor, now()
+         insert into cart_item (merchant_id, cart_id, product_id, quantity, currency, price_minor, tax_ppm,
+                                tax_included, put_at)
+         select $1, c.cart_id, p.product_id, 1 + c.n % 4, p.currency, p.price_minor, p.tax_ppm, p.tax_included,
+                now()
          from (select cart_id, row_number() over () as n from made) c
          cross join generate_series(0, $4 - 1) line
          -- neighbours in the catalogue have little to do with one another
