@@ -24,6 +24,8 @@ pub(crate) enum Section {
     Sealing,
     /// The intake with an audit beside it
     Audit,
+    /// The intake with and without a loyalty programme by which every sale earns
+    Points,
     /// Carts filled and ordered, 200 a second by the clock
     Carts,
     /// Recording, sealing and reading on a table that grows

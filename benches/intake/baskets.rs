@@ -43,6 +43,15 @@ impl Baskets {
         Ok(baskets)
     }
 
+    /// Three lines each, without refunds, of so many customers with a wallet.
+    pub(crate) fn of_members(count: usize) -> anyhow::Result<Self> {
+        let mut bodies = vec![three_lines("sale", "59.85"); count];
+        for (number, body) in bodies.iter_mut().enumerate() {
+            body["customer_address"] = json!(format!("0x{:040x}", number + 1));
+        }
+        Self::new("three lines of members", bodies)
+    }
+
     /// The shop's own, refunds among them, which as in its books refer to nothing.
     pub(crate) fn shop(directory: &Path) -> anyhow::Result<Self> {
         let bodies = read(directory)?;

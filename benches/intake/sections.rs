@@ -4,6 +4,7 @@ mod beside;
 mod carts;
 mod growth;
 mod intake;
+mod points;
 mod proofs;
 mod ratio;
 
@@ -108,6 +109,9 @@ impl<'a> Bench<'a> {
         }
         if self.wants(Section::Sealing) {
             self.sealing().await?;
+        }
+        if self.wants(Section::Points) {
+            self.points().await?;
         }
         if self.wants(Section::Carts) {
             self.carts().await?;

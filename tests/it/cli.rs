@@ -5,3 +5,4 @@ mod first_order;
 mod importing;
 pub(crate) mod program;
 mod starting;
+mod telling;

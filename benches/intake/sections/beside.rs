@@ -140,6 +140,6 @@ async fn audits(database_url: String, rpc_url: String) -> anyhow::Result<()> {
 }
 
 /// Percent of the rate without it that is lost with it.
-fn loss(without: Vec<f64>, with: Vec<f64>) -> f64 {
+pub(super) fn loss(without: Vec<f64>, with: Vec<f64>) -> f64 {
     (1.0 - median(with) / median(without)) * 100.0
 }
