@@ -149,6 +149,30 @@ async fn a_refund_waits_for_its_provider_and_is_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_the_provider_is_no_word_that_no_money_went() {
+    let store = Store::open().await;
+    let lamp = stocked(&store.admin, "LAMP", "10.00", 10).await;
+    // our key is not taken, as while it is replaced; the provider is away
+    for (n, status) in [401, 503].into_iter().enumerate() {
+        let customer = store.customer().await;
+        let order = paid(&store, &customer, &lamp, 1, "pm_card_visa").await;
+        store.provider.set_plan(Plan {
+            refuse: 1,
+            refuse_status: status,
+            ..Plan::default()
+        });
+        let made = refund(&store, &order, &format!("r{n}"), json!({})).await;
+        let made = made.expect(201).json();
+        assert_eq!(made["status"], "pending", "{made}");
+        let settled = settled(&store, &made, "succeeded").await;
+        assert!(settled["sale_id"].is_string(), "{settled}");
+        assert_eq!(store.provider.refunds().len(), n + 1);
+    }
+    assert_eq!(store.stock(&lamp).await, (10, 0));
+    store.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refund_that_fails_leaves_all_as_it_was() {
     let store = Store::open().await;
     let lamp = stocked(&store.admin, "LAMP", "10.00", 10).await;
