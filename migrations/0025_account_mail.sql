@@ -110,6 +110,8 @@ begin
         return null;
     end if;
     perform set_account_password(p_merchant, v_account, p_password_hash, null, p_now);
+    -- whoever had the old password may have linked a wallet of theirs, which would let them in again
+    update account a set wallet = null where a.merchant_id = p_merchant and a.account_id = v_account;
     return v_account;
 end
 $$;

@@ -60,7 +60,7 @@ create table loyalty_entry (
     -- the entry that opened the lot; null for what is owed
     lot           bigint,
     points        bigint      not null,
-    -- earn, claw_back: the sale
+    -- earn, claw_back: the sale; of a give_back that opens a lot, the one whose expired lot it replaces
     sale_id       uuid,
     -- claw_back: the refund
     refund_id     uuid,
@@ -87,7 +87,9 @@ create table loyalty_entry (
         else false end),
     constraint loyalty_entry_rule check ((kind = 'earn') = (rule is not null)
         and (rule is null or rule in ('base', 'tier', 'first_purchase'))),
-    constraint loyalty_entry_sale check ((kind in ('earn', 'claw_back')) = (sale_id is not null)),
+    constraint loyalty_entry_sale check (case kind
+        when 'give_back' then sale_id is null or lot = entry
+        else (kind in ('earn', 'claw_back')) = (sale_id is not null) end),
     constraint loyalty_entry_redemption check ((kind in ('redeem', 'give_back')) = (redemption_id is not null)),
     constraint loyalty_entry_reason check ((kind = 'adjust') = (reason is not null)),
     constraint loyalty_entry_lot check (coalesce(lot = entry, false) = (available_at is not null))

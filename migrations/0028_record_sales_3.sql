@@ -238,12 +238,18 @@ begin
     v_take := greatest(0, a.earned - v_due - a.taken - (
         select coalesce(sum(l.expired), 0) from loyalty_entry e
         join loyalty_lot l on l.merchant_id = p_merchant and l.member = e.member and l.lot = e.entry
-        where e.merchant_id = p_merchant and e.sale_id = p_sale and e.kind = 'earn'));
+        where e.merchant_id = p_merchant and e.sale_id = p_sale));
     update loyalty_award w set due = v_due, taken = w.taken + v_take
     where w.merchant_id = p_merchant and w.sale_id = p_sale;
     update loyalty_day d set earned = d.earned - (a.due - v_due)
     where d.merchant_id = p_merchant and d.member = a.member and d.day = a.day;
-    update loyalty_member o set rolled_on = null where o.merchant_id = p_merchant and o.member = a.member;
+    update loyalty_member o
+    set rolled_on = null,
+        -- a tier is not held by what was given back of the twelve months in which it was reached
+        held = case when a.day < (o.held_until - interval '12 months')::date
+                     and a.day >= (o.held_until - interval '24 months')::date
+               then greatest(0, o.held - (a.due - v_due)) else o.held end
+    where o.merchant_id = p_merchant and o.member = a.member;
 
     with lot as (
         select l.lot, l.points_left,

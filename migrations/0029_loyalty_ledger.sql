@@ -112,22 +112,24 @@ begin
         return 'too_many';
     end if;
     with spent as (
-        select e.lot, l.expires_at <= p_now as expired, -sum(e.points) as points
+        select e.lot, l.expires_at <= p_now as expired, o.sale_id, -sum(e.points) as points
         from loyalty_entry e
         join loyalty_lot l on l.merchant_id = p_merchant and l.member = v_member and l.lot = e.lot
+        join loyalty_entry o on o.merchant_id = p_merchant and o.member = v_member and o.entry = e.lot
         where e.merchant_id = p_merchant and e.redemption_id = p_redemption
-        group by e.lot, l.expires_at having sum(e.points) < 0
+        group by e.lot, l.expires_at, o.sale_id having sum(e.points) < 0
     ), back as (
         select s.*, sum(s.points) over (order by s.lot desc) - s.points as before from spent s
     ), row as (
-        select b.lot, b.expired, least(b.points, p_points - b.before)::bigint as points,
+        select b.lot, b.expired, b.sale_id, least(b.points, p_points - b.before)::bigint as points,
                m.last_entry + row_number() over (order by b.lot desc) as entry
         from back b where b.before < p_points
     )
-    insert into loyalty_entry (merchant_id, member, entry, kind, lot, points, redemption_id, available_at,
+    insert into loyalty_entry (merchant_id, member, entry, kind, lot, points, sale_id, redemption_id, available_at,
                                expires_at, recorded_at)
     select p_merchant, v_member, r.entry, 'give_back', case when r.expired then r.entry else r.lot end, r.points,
-           p_redemption, case when r.expired then p_now end,
+           -- a lot that takes an expired one's place is still the sale's
+           case when r.expired then r.sale_id end, p_redemption, case when r.expired then p_now end,
            case when r.expired then p_now + interval '30 days' end, p_now
     from row r;
     perform loyalty_settle(p_merchant, v_member, p_now);

@@ -26,6 +26,8 @@ create table shop_order (
     total_minor    bigint      not null,
     -- given back, or about to be
     refunded_minor bigint      not null default 0,
+    -- given back at the provider without the shop, as far as somebody was told of it
+    elsewhere_minor bigint     not null default 0,
     -- the customer's account address on its sale
     customer       bytea,
     created_at     timestamptz not null,

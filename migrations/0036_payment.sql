@@ -253,12 +253,15 @@ set search_path = public, pg_temp
 as $$
 begin
     update shop_order o
-    set parked = format('the provider gave back %s in minor units, more than was asked for here', p_refunded)
+    set parked = format('the provider gave back %s in minor units, more than was asked for here', p_refunded),
+        elsewhere_minor = p_refunded - w.asked
     from payment_intent i
+    cross join lateral (select coalesce(sum(r.amount_minor), 0)::bigint as asked from shop_refund r
+                        where r.merchant_id = i.merchant_id and r.order_id = i.order_id and r.state <> 'failed') w
     where i.provider_ref = p_ref and o.merchant_id = i.merchant_id and o.order_id = i.order_id
       and o.parked is null
-      and p_refunded > (select coalesce(sum(r.amount_minor), 0) from shop_refund r
-                        where r.merchant_id = o.merchant_id and r.order_id = o.order_id and r.state <> 'failed');
+      -- the provider names all that went back so far: what somebody has looked at is not told again
+      and p_refunded > w.asked + o.elsewhere_minor;
     return found;
 end
 $$;

@@ -12,7 +12,7 @@ $$;
 -- Reserves a refund, which the provider is asked for after the commit. With p_products the amount is their
 -- share unless p_amount is given; with neither it is all that is left, pieces and money.
 -- refunding; unknown; not_paid; parked: somebody has to look at the order first; nothing: no money is left, or
--- none comes out; exceeds: more than is left; pieces: more pieces of a product than are left, or none of the order's
+-- none comes out; currency: the order is in another; exceeds: more than is left; pieces: more pieces of a product than are left, or none of the order's
 create function begin_refund(
     p_merchant uuid, p_order uuid, p_refund uuid, p_amount bigint, p_currency text, p_products uuid[],
     p_pieces bigint[], p_restock boolean, p_reason text, p_actor uuid, p_now timestamptz
@@ -53,11 +53,17 @@ begin
             select sum(refund_share(i.total_minor, i.quantity, i.refunded, w.pieces)) into v_amount
             from unnest(v_products, v_pieces) w (product, pieces)
             join shop_order_item i on i.merchant_id = p_merchant and i.order_id = p_order and i.product_id = w.product;
-            -- a discount on the whole order is the customer's on each part of it, and the last part takes the rest
+            -- what points paid, they paid of each part: in money goes back that part's share of what was paid in money
+            select refund_share(o.total_minor, o.total_minor + o.discount_minor,
+                                sum(refund_share(i.total_minor, i.quantity, 0, i.refunded))::bigint, v_amount)
+            into v_amount
+            from shop_order_item i where i.merchant_id = p_merchant and i.order_id = p_order;
             v_amount := least(v_amount, v_left);
         end if;
     end if;
-    if v_amount > v_left or p_currency is not null and p_currency <> o.currency then
+    if p_currency <> o.currency then
+        return 'currency';
+    elsif v_amount > v_left then
         return 'exceeds';
     elsif coalesce(v_amount, 0) = 0 then
         return 'nothing';

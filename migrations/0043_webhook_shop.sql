@@ -119,6 +119,7 @@ begin
             'points', trim_scale(t.points / 10000)::text,
             'sale_id', public_id('sale_', t.sale_id),
             'refund_id', public_id('sale_', t.refund_id),
+            'redemption_id', public_id('rdm_', t.redemption_id),
             'reason', t.reason)), t.recorded_at)
     from (
         select n.merchant_id, n.member, n.kind, n.sale_id, n.refund_id, n.redemption_id, n.reason, n.recorded_at,

@@ -220,6 +220,8 @@ pub const MAIL_TIME: Duration = Duration::from_secs(24 * 60 * 60);
 pub const MAIL_SEND_TIME: Duration = Duration::from_secs(30);
 /// How long the nonce of a sign-in message is good.
 pub const WALLET_NONCE_TIME: Duration = Duration::from_secs(5 * 60);
+/// How long ago an account without a password may have signed in that links another wallet.
+pub const WALLET_LINK_TIME: Duration = Duration::from_secs(5 * 60);
 /// How far the clock of whoever made a sign-in message may be ahead or behind.
 pub const WALLET_CLOCK_SKEW: Duration = Duration::from_secs(60);
 /// A sign-in message, bytes.

@@ -85,6 +85,8 @@ codes! {
         "A key or session that is narrowed to some scopes issues keys with those or fewer, and invites nobody."
     CREDENTIALS_WRONG "credentials_wrong" UNAUTHORIZED NEVER "The e-mail address or the password is wrong"
         "Which of the two is not told. A forgotten password is reset by POST /v1/auth/password/forgotten."
+    SIGN_IN_AGAIN "sign_in_again" FORBIDDEN NEVER "Signing in was too long ago for this"
+        "Who changes how an account is signed in with shows its password; one that has none signs in with its wallet again, and has five minutes."
     REFRESH_TOKEN_INVALID "refresh_token_invalid" UNAUTHORIZED NEVER "The refresh token is not good"
         "Its session has ended or expired, or it is mistyped. Sign in again by POST /v1/auth/login."
     REFRESH_TOKEN_REUSED "refresh_token_reused" UNAUTHORIZED NEVER "The refresh token came a second time"

@@ -16,7 +16,7 @@ impl Params {
     /// Takes a parameter; none where it is not given.
     ///
     /// # Errors
-    /// When it is given twice.
+    /// When it is given twice, or holds a NUL, which no text of ours has.
     pub fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let Some(index) = self.0.iter().position(|(given, _)| given == name) else {
             return Ok(None);
@@ -24,6 +24,9 @@ impl Params {
         let (_, value) = self.0.swap_remove(index);
         if self.0.iter().any(|(given, _)| given == name) {
             return Err(invalid(format!("{name} stands more than once")));
+        }
+        if value.contains('\0') {
+            return Err(invalid(format!("{name} holds a NUL")));
         }
         Ok(Some(value))
     }

@@ -21,6 +21,8 @@ pub struct Points(
 );
 
 impl Points {
+    /// One point.
+    pub const ONE: Self = Self(UNITS);
     /// The most that one sale earns and one request names.
     pub const MOST: Self = Self(limits::POINTS * UNITS);
 

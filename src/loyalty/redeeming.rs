@@ -160,8 +160,9 @@ pub async fn redeem_for_order(
     Ok(value.unwrap_or(0))
 }
 
-/// Gives the points of an order back that was cancelled or refunded: so many, or all that are left of them.
-/// How many those were; none where it redeemed none, or all are back already.
+/// Gives points of an order back that was cancelled or refunded, so that this share of what it redeemed is back, as
+/// a numerator and a denominator: in whole points, rounded down (FLOOR), and all with the whole of it. What is back
+/// already stays so.
 ///
 /// # Errors
 /// [`RedeemError`]
@@ -169,19 +170,26 @@ pub async fn give_back_of_order(
     conn: &mut PgConnection,
     merchant: MerchantId,
     order: PurchaseId,
-    points: Option<Points>,
+    share: (i64, i64),
     now: OffsetDateTime,
-) -> Result<Points, RedeemError> {
+) -> Result<(), RedeemError> {
     let Some(redeemed) = store::redemption(conn, merchant, order.0).await? else {
-        return Ok(Points(0));
+        return Ok(());
     };
-    let left = redeemed.points - redeemed.given_back;
-    let points = points.unwrap_or(Points(left));
-    if points.0 == 0 {
-        return Ok(points);
+    let points = share_of(redeemed.points, share) - redeemed.given_back;
+    if points > 0 {
+        give_back(conn, merchant, order.0, Points(points), now).await?;
     }
-    give_back(conn, merchant, order.0, points, now).await?;
-    Ok(points)
+    Ok(())
+}
+
+fn share_of(points: i64, (part, whole): (i64, i64)) -> i64 {
+    if part >= whole {
+        return points;
+    }
+    let share = i128::from(points) * i128::from(part.max(0)) / i128::from(whole);
+    let share = i64::try_from(share).unwrap_or(points);
+    share - share % Points::ONE.0
 }
 
 impl From<RedeemError> for Problem {

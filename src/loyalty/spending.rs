@@ -308,6 +308,12 @@ pub async fn give_points_back(
     let command = Command::new(&caller, &key, "give points back", &(id, points));
     desk.once(&command, async |conn: &mut PgConnection| {
         let now = desk.site.clock.now();
+        let found = store::redemption(conn, caller.merchant, id.0).await?;
+        if found.is_some_and(|found| found.is_of_order()) {
+            let detail =
+                "these points paid a part of an order of the shop, and go back with its money";
+            return Err(Problem::new(&codes::REFUND_OF_ORDER, detail));
+        }
         redeeming::give_back(conn, caller.merchant, id.0, points, now).await?;
         Ok(Kept::ok(&redemption(conn, &caller, id).await?))
     })

@@ -9,7 +9,7 @@ use super::member::Member;
 use super::points::Points;
 use super::programme::Programme;
 use super::terms::Terms;
-use crate::ids::MerchantId;
+use crate::ids::{MerchantId, PurchaseId};
 use crate::money::Currency;
 
 /// A version of a merchant's programme.
@@ -349,6 +349,13 @@ pub struct Redemption {
     pub value_minor: Option<i64>,
     pub reference: Option<String>,
     pub created_at: OffsetDateTime,
+}
+
+impl Redemption {
+    /// Whether an order of the shop was paid with it: it has the order's id, by which it is called.
+    pub fn is_of_order(&self) -> bool {
+        self.reference == Some(PurchaseId(self.redemption_id).to_string())
+    }
 }
 
 /// A redemption of a merchant.

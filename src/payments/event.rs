@@ -13,6 +13,9 @@ use time::OffsetDateTime;
 use super::object::{self, Charge, Intent, Refund};
 use crate::http::keys::Mode;
 
+/// The type of the event that says that an intent is paid.
+pub const INTENT_SUCCEEDED: &str = "payment_intent.succeeded";
+
 /// Bytes of a delivery: Stripe's are a few thousand.
 pub const EVENT_BYTES: usize = 256 * 1024;
 

@@ -79,8 +79,6 @@ pub enum CancelReason {
     Abandoned,
     /// The customer wanted it.
     RequestedByCustomer,
-    /// There is another one for the same order.
-    Duplicate,
 }
 
 impl CancelReason {
@@ -88,7 +86,6 @@ impl CancelReason {
         match self {
             Self::Abandoned => "abandoned",
             Self::RequestedByCustomer => "requested_by_customer",
-            Self::Duplicate => "duplicate",
         }
     }
 }

@@ -193,6 +193,9 @@ pub(super) struct PointsTold {
     /// The sale of the refund that took them back.
     #[schema(nullable = false)]
     pub refund_id: Option<String>,
+    /// What they were redeemed by; of an order, its id with another prefix.
+    #[schema(nullable = false, example = "rdm_01hf7yat00e8t8n6hpj7w9m4qk")]
+    pub redemption_id: Option<String>,
     /// An administrator's reason.
     #[schema(nullable = false)]
     pub reason: Option<String>,

@@ -75,7 +75,7 @@ pub async fn receive_event(
 }
 
 /// Takes an event in, and does what follows from it.
-async fn take_in(shop: &Shop, event: &ProviderEvent) -> Result<(), Problem> {
+pub(super) async fn take_in(shop: &Shop, event: &ProviderEvent) -> Result<(), Problem> {
     match &event.object {
         EventObject::Intent(told) => {
             let Some((merchant, intent)) = ours(&told.metadata, object::OUR_INTENT) else {
@@ -236,7 +236,7 @@ pub(super) async fn apply_refund(
         && told.state == RefundState::Succeeded
         && let Some(row) = refunds::find(db, merchant, refund).await?
     {
-        points::give_back_if_refunded(db, merchant, PurchaseId(row.order_id), now).await?;
+        points::give_back_share(db, merchant, PurchaseId(row.order_id), now).await?;
     }
     match outcome.as_str() {
         "record" => return sale::record_refund(shop, db, merchant, refund).await,

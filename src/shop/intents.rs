@@ -116,7 +116,9 @@ pub async fn read_intent(
 ///
 /// With a means of payment of the provider's. The answer says how far it came: `requires_action` with a
 /// `redirect_url`, or `processing`; the order is PAID once the provider's event is here, as a rule within a
-/// second. A repeat with the same key asks for nothing new.
+/// second. A repeat with the same key asks for nothing new. With test keys, and with the local provider of
+/// development, Stripe's test cards pay: `pm_card_visa` does, `pm_card_authenticationRequired` asks the customer
+/// first, `pm_card_visa_chargeDeclined` is declined.
 #[utoipa::path(
     post, path = "/v1/payment_intents/{intent_id}/confirm", tag = "Orders", request_body = ConfirmRequest,
     security(("token" = [])),

@@ -1,5 +1,5 @@
-//! Points as a part of the price of an order: redeemed when it is placed, and given back when nothing of it
-//! is left: it was cancelled, or its money is back to the last unit.
+//! Points as a part of the price of an order: redeemed when it is placed, and given back when it is cancelled, or
+//! in proportion to the money that is refunded. They pay as a voucher does: the tax stays that of the whole price.
 
 use sqlx::PgConnection;
 use time::OffsetDateTime;
@@ -50,26 +50,26 @@ pub(super) async fn give_back(
     order: PurchaseId,
     now: OffsetDateTime,
 ) -> Result<(), Problem> {
-    give_back_of_order(db, merchant, order, None, now).await?;
+    give_back_of_order(db, merchant, order, (1, 1), now).await?;
     Ok(())
 }
 
-/// Gives the points of an order back once all of its money is.
+/// Gives the points of an order back in proportion to the money that is: in whole points, and all that are left with
+/// the last of it.
 ///
 /// # Errors
 /// The database's.
-pub(super) async fn give_back_if_refunded(
+pub(super) async fn give_back_share(
     db: &mut PgConnection,
     merchant: MerchantId,
     order: PurchaseId,
     now: OffsetDateTime,
 ) -> Result<(), Problem> {
-    let Some(row) = order_store::find(db, merchant, order, None).await? else {
+    let row = order_store::find(db, merchant, order, None).await?;
+    let Some(row) = row.filter(|row| row.discount_minor > 0) else {
         return Ok(());
     };
-    let is_whole = refunds::given(db, merchant, order).await? == row.total_minor;
-    if row.discount_minor > 0 && is_whole {
-        give_back(db, merchant, order, now).await?;
-    }
+    let given = refunds::given(db, merchant, order).await?;
+    give_back_of_order(db, merchant, order, (given, row.total_minor), now).await?;
     Ok(())
 }

@@ -168,6 +168,9 @@ pub async fn refund_order(
         reason: &wanted.reason,
     };
     let outcome = store::begin(&mut tx, &caller, &begin, now).await?;
+    if outcome == "exceeds" {
+        return Err(exceeds(&mut tx, &caller, order).await?);
+    }
     begun(&outcome)?;
     let row = store::find(&mut tx, caller.merchant, refund).await?;
     if let Some(row) = &row {
@@ -347,16 +350,26 @@ fn judge_items(
     pieces.into_iter().collect()
 }
 
+/// What a refund of more than is left is answered with.
+async fn exceeds(
+    db: &mut PgConnection,
+    caller: &Caller,
+    order: PurchaseId,
+) -> Result<Problem, Problem> {
+    let order = order_store::find(db, caller.merchant, order, None).await?;
+    let order = order.ok_or_else(missing)?;
+    let left = money(order.total_minor - order.refunded_minor, &order.currency);
+    let detail = format!("{} {} is left of the order", left.value, left.currency);
+    Ok(Problem::new(&codes::REFUND_EXCEEDS, detail).with("left", left.value))
+}
+
 fn begun(outcome: &str) -> Result<(), Problem> {
     Err(match outcome {
         "refunding" => return Ok(()),
         "not_paid" => Problem::new(&codes::ORDER_NOT_PAID, "cancel it instead"),
         "parked" => Problem::new(&codes::ORDER_PARKED, "read the order to see why"),
         "nothing" => Problem::new(&codes::NOTHING_TO_REFUND, "nothing is left to give back"),
-        "exceeds" => Problem::new(
-            &codes::REFUND_EXCEEDS,
-            "more than is left of the order, or in another currency",
-        ),
+        "currency" => Problem::new(&codes::REFUND_CURRENCY, "the order is in another currency"),
         "pieces" => Problem::new(
             &codes::PIECES_INVALID,
             "more pieces than are left of a product, or none of this order's",

@@ -20,7 +20,8 @@ use crate::http::keys::Mode;
 use crate::http::problem::Problem;
 use crate::ids::{IntentId, MerchantId, PurchaseId, RefundId};
 use crate::payments::PaymentError;
-use crate::payments::object::{Intent, Refund};
+use crate::payments::event::{EventObject, INTENT_SUCCEEDED, ProviderEvent};
+use crate::payments::object::{Intent, IntentState, Refund};
 use crate::payments::provider::{CancelReason, NewRefund};
 use crate::telemetry;
 
@@ -164,7 +165,7 @@ async fn ask(shop: &Shop, merchant: MerchantId, intent: IntentId) -> Result<(), 
     drop(db);
     let Some(row) = row else { return Ok(()) };
     let told = intents::at_provider(shop, &row).await?;
-    apply(shop, merchant, intent, &told).await
+    apply(shop, &row, &told).await
 }
 
 /// Has the provider cancel the intent of an order that is to end, now: what it does not come to, the next
@@ -193,9 +194,12 @@ async fn cancel(shop: &Shop, merchant: MerchantId, intent: IntentId) -> Result<(
         told => told?,
     };
     if told.state.is_final() {
-        return apply(shop, merchant, intent, &told).await;
+        return apply(shop, &row, &told).await;
     }
-    let reason = CancelReason::RequestedByCustomer;
+    let reason = match row.ending.as_deref() {
+        Some("customer") => CancelReason::RequestedByCustomer,
+        _ => CancelReason::Abandoned,
+    };
     // twice does no harm, while the provider remembers by its key what it refused as the payment was under way
     let key = format!("cancel_{intent}_{}", unix_ms(shop.site.clock.now()));
     let told = match provider.cancel_intent(&told.id, reason, &key).await {
@@ -207,7 +211,7 @@ async fn cancel(shop: &Shop, merchant: MerchantId, intent: IntentId) -> Result<(
             .map_err(Unasked::Provider)?,
         Err(error) => return Err(Unasked::Provider(error)),
     };
-    apply(shop, merchant, intent, &told).await
+    apply(shop, &row, &told).await
 }
 
 /// Cancels an order whose intent the provider would not make.
@@ -224,21 +228,44 @@ async fn never_made(
     Ok(())
 }
 
-/// Does what follows from what the provider says when it is asked.
-async fn apply(
-    shop: &Shop,
-    merchant: MerchantId,
-    intent: IntentId,
-    told: &Intent,
-) -> Result<(), Unasked> {
+/// Does what follows from what the provider says when it is asked. That money has come is believed of the event that
+/// tells of it; where that cannot be had (the provider keeps events for 30 days), of the provider's answer.
+async fn apply(shop: &Shop, row: &intent_store::Intent, told: &Intent) -> Result<(), Unasked> {
+    if told.state == IntentState::Succeeded
+        && let Some(event) = success(shop, row, told).await?
+    {
+        events::take_in(shop, &event).await?;
+        return Ok(());
+    }
     let said = Said {
         told,
         at: shop.site.clock.now(),
         source: "asked",
     };
+    let intent = (MerchantId(row.merchant_id), IntentId(row.intent_id));
     let tx = database::begin(&shop.pool).await?;
-    events::apply_intent(shop, tx, (merchant, intent), &said).await?;
+    events::apply_intent(shop, tx, intent, &said).await?;
     Ok(())
+}
+
+/// The event by which the provider tells, or would have told, that an intent has succeeded.
+async fn success(
+    shop: &Shop,
+    row: &intent_store::Intent,
+    told: &Intent,
+) -> Result<Option<ProviderEvent>, Unasked> {
+    let provider = shop.provider_for(Mode::of(&row.mode))?;
+    let now = shop.site.clock.now();
+    let events = provider.events(&[INTENT_SUCCEEDED], told.created_at, now);
+    let is_its = |event: &ProviderEvent| matches!(&event.object, EventObject::Intent(one) if one.id == told.id);
+    match events.await {
+        Ok(events) => Ok(events.into_iter().find(is_its)),
+        // what it says of the intent is its word too
+        Err(error) => {
+            tracing::warn!(error = %error, intent = %told.id, "its event cannot be asked for");
+            Ok(None)
+        }
+    }
 }
 
 /// Carries a refund out that was begun a moment ago.

@@ -9,6 +9,7 @@ use counterfoil::clock::{Clock, Entropy, rfc3339_ms};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::accounts_mail::{PostOffice, set_password, token_of};
 use crate::harness::{
     Answer, App, CHAIN_ID, Client, PASSWORD, Running, TOKEN_KEY, accounts_with, rpc_url,
 };
@@ -301,4 +302,56 @@ async fn a_wallet_is_linked_to_an_account_that_shows_its_password() {
     assert_eq!(ada.get("/v1/me").await.json()["wallet"], Value::Null);
     // a key of the API has no wallet
     link(&app.admin, &wallet(), None).await.problem("forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stolen_token_puts_no_other_wallet_in_its_place() {
+    let app = App::start().await;
+    let (nobody, key) = (app.admin.with_key(None), wallet());
+    let text = message(key.address(), &nonce(&app, &nobody).await);
+    let made = enter(&app, &nobody, &text, &sign(&key, &text)).await;
+    let made = made.expect(201).json();
+    let it = nobody.with_key(made["tokens"]["access_token"].as_str());
+    let link = async |other: &PrivateKeySigner| {
+        let text = message(other.address(), &nonce(&app, &nobody).await);
+        let body = json!({"message": text, "signature": sign(other, &text)});
+        it.send_json("/v1/me/wallet", &body).await
+    };
+    let signed_in = |minutes: i32| {
+        sqlx::query("update session set created_at = now() - make_interval(mins => $1)")
+            .bind(minutes)
+            .execute(&app.db.owner)
+    };
+    signed_in(6).await.expect("a session");
+    link(&wallet()).await.problem("sign_in_again");
+    signed_in(4).await.expect("a session");
+    link(&wallet()).await.expect(200);
+}
+
+/// Whoever knew the old password may have linked a wallet of theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_reset_takes_the_wallet_away() {
+    let app = App::start().await;
+    let (nobody, key) = (app.admin.with_key(None), wallet());
+    let ada = app.customer().await;
+    let text = message(key.address(), &nonce(&app, &nobody).await);
+    let body = json!({"message": text, "signature": sign(&key, &text), "password": PASSWORD});
+    let linked = ada
+        .send_json("/v1/me/wallet", &body)
+        .await
+        .expect(200)
+        .json();
+    let body = json!({"merchant_id": app.merchant.to_string(), "email": linked["email"]});
+    nobody
+        .send_json("/v1/auth/password/forgotten", &body)
+        .await
+        .expect(202);
+    let mails = PostOffice::new(&app, &Clock::system()).deliver().await;
+    set_password(&app, &token_of(&mails[0]), "another long sentence")
+        .await
+        .expect(204);
+    // the wallet is nobody's, and makes an account of its own
+    let text = message(key.address(), &nonce(&app, &nobody).await);
+    let entered = enter(&app, &nobody, &text, &sign(&key, &text)).await;
+    assert_ne!(entered.expect(201).json()["account"]["id"], linked["id"]);
 }

@@ -30,6 +30,21 @@ pub enum Shown<'a> {
     Wallet(&'a [u8]),
 }
 
+/// When a session began; none where it has ended.
+pub async fn begun_at(
+    conn: &mut PgConnection,
+    merchant: MerchantId,
+    session: SessionId,
+) -> Result<Option<OffsetDateTime>> {
+    sqlx::query_scalar!(
+        "select created_at from session where merchant_id = $1 and session_id = $2 and ended_at is null",
+        merchant.0,
+        session.0,
+    )
+    .fetch_optional(conn)
+    .await
+}
+
 /// Begins a session of an account that is not closed and has what was shown. Whether it does: its row is
 /// held, so a password that is changed meanwhile either ends this session too or keeps it from beginning.
 pub async fn begin(conn: &mut PgConnection, new: &New<'_>, now: OffsetDateTime) -> Result<bool> {

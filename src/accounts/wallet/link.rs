@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{Signed, check, judge_signed, nonce_over, refused};
 use crate::accounts::passwords::Verdict;
 use crate::accounts::store::accounts as accounts_store;
-use crate::accounts::store::wallets as store;
+use crate::accounts::store::{sessions, wallets as store};
 use crate::accounts::throttle::{self, Subject};
 use crate::accounts::view::AccountView;
 use crate::accounts::{Accounts, check_sound, fields, vanished};
@@ -25,6 +25,7 @@ use crate::http::codes;
 use crate::http::object::{self, Field, Read, Shape};
 use crate::http::paging::Params;
 use crate::http::problem::{Fault, Problem, ProblemDocument};
+use crate::limits;
 
 /// A wallet to link to the account that has signed in.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -49,7 +50,9 @@ static LINK: &[Field] = &[
 
 /// Link a wallet to the account that has signed in
 ///
-/// It signs in with either from then on. The account's password is asked for, where it has one.
+/// It signs in with either from then on. The account's password is asked for; where it has none, it must have signed
+/// in with its wallet within the last five minutes. A password that is reset by mail takes the wallet away: whoever
+/// knew the old one may have linked it.
 #[utoipa::path(
     post, path = "/v1/me/wallet", tag = "Accounts", request_body = WalletRequest, security(("token" = [])),
     responses(
@@ -103,7 +106,8 @@ pub async fn link(
     Ok(Json(AccountView::of(caller.merchant, row)))
 }
 
-/// The hash of the account's password, once that was shown; none where it has none.
+/// The hash of the account's password, once that was shown; none where it has none and has signed in with its wallet
+/// a moment ago: a token that was stolen is not enough to put another wallet in its place.
 async fn confirm(
     pool: &PgPool,
     site: &Site,
@@ -111,12 +115,19 @@ async fn confirm(
     caller: &Caller,
     shown: Option<&SecretString>,
 ) -> Result<Option<String>, Problem> {
-    let (account, _) = caller.account()?;
+    let (account, session) = caller.account()?;
     let mut db = pool.acquire().await?;
     let found = accounts_store::credentials(&mut db, caller.merchant, account).await?;
     let found = found.ok_or_else(vanished)?;
     let Some(hash) = found.password_hash else {
-        return Ok(None);
+        let begun_at = sessions::begun_at(&mut db, caller.merchant, session).await?;
+        let recent = site.clock.now() - limits::WALLET_LINK_TIME;
+        if begun_at.is_some_and(|begun_at| begun_at >= recent) {
+            return Ok(None);
+        }
+        let detail =
+            "the account has no password: sign in with its wallet again, then link the other";
+        return Err(Problem::new(&codes::SIGN_IN_AGAIN, detail));
     };
     let Some(shown) = shown else {
         let detail = "the account has a password: show it";

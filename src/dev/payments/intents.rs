@@ -8,6 +8,7 @@ use super::form::Fields;
 use super::methods::{self, Outcome};
 use super::refusal::Refusal;
 use crate::payments::amount::Amount;
+use crate::payments::event::INTENT_SUCCEEDED;
 use crate::payments::object::{Decline, IntentState};
 
 /// The largest amount: Stripe's eight digits are twelve for some currencies.
@@ -213,7 +214,7 @@ fn succeed(draft: &mut Draft<'_>, mut intent: Intent) -> Value {
     draft.write(Row::Charge(charge));
     draft.tell("charge.succeeded", &told);
     let answer = intent.to_json(draft.base);
-    draft.tell_intent("payment_intent.succeeded", intent);
+    draft.tell_intent(INTENT_SUCCEEDED, intent);
     answer
 }
 

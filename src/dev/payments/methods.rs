@@ -71,7 +71,9 @@ pub(super) fn outcome(method: &str) -> Option<Outcome> {
         "pm_card_chargeDeclinedExpiredCard" => {
             Outcome::Declines(decline("expired_card", None, "Your card has expired."))
         }
-        "pm_card_authenticationRequired" => Outcome::Authenticates,
+        "pm_card_authenticationRequired"
+        | "pm_card_threeDSecureRequired"
+        | "pm_card_threeDSecure2Required" => Outcome::Authenticates,
         "pm_local_processing" => Outcome::TakesTime { well: true },
         "pm_local_processingFails" => Outcome::TakesTime { well: false },
         _ => return None,

@@ -282,6 +282,17 @@ impl Call<'_> {
             },
             (409, ..) => self.unclear("the same request is still under way".to_owned()),
             (400, Some("idempotency_error"), _) => PaymentError::KeyReused { call },
+            // a means of payment that is none is the customer's mistake, not a lost object of ours
+            (400..=499, _, "resource_missing")
+                if error.param.as_deref() == Some("payment_method") =>
+            {
+                PaymentError::Invalid {
+                    call,
+                    status,
+                    code,
+                    message: short(&error.message),
+                }
+            }
             (404, Some(_), _) | (_, _, "resource_missing") => PaymentError::Missing { call },
             (400, _, "payment_intent_unexpected_state" | "charge_already_refunded") => {
                 PaymentError::WrongState {
@@ -318,6 +329,7 @@ struct ErrorObject {
     kind: Option<String>,
     code: Option<String>,
     decline_code: Option<String>,
+    param: Option<String>,
     #[serde(default)]
     message: String,
     payment_intent: Option<Intent>,

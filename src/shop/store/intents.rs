@@ -25,6 +25,8 @@ pub struct Intent {
     pub mode: String,
     /// Whether the order is to be paid still.
     pub is_payable: bool,
+    /// Why the order is to end, where it is.
+    pub ending: Option<String>,
 }
 
 /// What the provider has of an intent.
@@ -53,7 +55,7 @@ pub async fn find(
         Intent,
         r#"select i.merchant_id, i.intent_id, i.order_id, i.provider_ref, i.state, i.currency, i.amount_minor,
                   i.last_error, i.created_at, i.asked_at, m.mode,
-                  o.state = 'PENDING' and o.ending is null as "is_payable!"
+                  o.state = 'PENDING' and o.ending is null as "is_payable!", o.ending
            from payment_intent i
            join shop_order o on o.merchant_id = i.merchant_id and o.order_id = i.order_id
            join merchant m on m.merchant_id = i.merchant_id

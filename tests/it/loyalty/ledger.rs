@@ -303,3 +303,28 @@ async fn tiers_follow_what_was_earned_in_twelve_months() {
         assert_eq!(member(admin, ADA).await["tier"], Value::Null, "{policy}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tier_is_not_held_by_what_was_given_back() {
+    let app = shop(with(json!({"tier_drop": "at_period_end", "tiers": [
+        {"name": "gold", "from": "200", "multiplier": "2"}]})))
+    .await;
+    let admin = &app.admin;
+    record(admin, &pounds("A-1", "200", ADA)).await;
+    for table in ["loyalty_day", "loyalty_award"] {
+        let a_day_later = format!("update {table} set day = day - 1");
+        sqlx::query(sqlx::AssertSqlSafe(a_day_later))
+            .execute(&app.db.owner)
+            .await
+            .expect("a day later");
+    }
+    sqlx::query("update loyalty_member set rolled_on = null")
+        .execute(&app.db.owner)
+        .await
+        .expect("a day later");
+    record(admin, &pounds("A-2", "1", ADA)).await;
+    assert_eq!(member(admin, ADA).await["tier"]["name"], "gold");
+    record(admin, &refund("R-1", "A-1", "200")).await;
+    assert_eq!(member(admin, ADA).await["tier"], Value::Null);
+    check_ledger(&app.db.owner).await;
+}

@@ -298,7 +298,7 @@ async fn what_is_not_there_is_missing() {
     }
     let made = provider.create_intent(&new("pi_1"), "k1").await.unwrap();
     let no_card = provider.confirm_intent(&made.id, "pm_of_nobody", None, "k2");
-    refused(no_card.await, "missing");
+    refused(no_card.await, "invalid");
     let no_page = provider.confirm_intent(&made.id, VISA, Some("javascript:1"), "k3");
     let error = refused(no_page.await, "invalid");
     assert!(error.did_nothing() && !error.may_be_repeated());

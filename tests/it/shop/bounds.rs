@@ -181,6 +181,15 @@ async fn money_that_went_back_elsewhere_is_seen() {
         .post(&path, "r", "{}")
         .await
         .problem("order_parked");
+    // what somebody has looked at is not told again, though the provider names it with all that follows
+    store.run("update shop_order set parked = null").await;
+    for (back, parks) in [(400, false), (500, true)] {
+        let note = format!("select note_charge(provider_ref, {back}) from payment_intent");
+        store.run(&note).await;
+        let path = format!("/v1/orders/{id}");
+        let order = store.admin.get(&path).await.expect(200).json();
+        assert_eq!(order["parked"].is_string(), parks, "{order}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

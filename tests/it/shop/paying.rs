@@ -48,9 +48,12 @@ async fn a_declined_card_may_be_followed_by_a_good_one() {
     pay(&customer, &order, "pm_card_visa", "one")
         .await
         .problem("idempotency_key_reused");
-    pay(&customer, &order, "pm card", "two")
-        .await
-        .problem("payment_method_invalid");
+    // one that is none, and one that the provider does not know
+    for method in ["pm card", "pm_1NoSuchCard"] {
+        pay(&customer, &order, method, "two")
+            .await
+            .problem("payment_method_invalid");
+    }
     pay(&customer, &order, "pm_card_visa", "two")
         .await
         .expect(200);
@@ -258,6 +261,15 @@ async fn what_no_event_told_is_asked_for() {
         .run("update payment_intent set updated_at = now() - interval '10 minutes'")
         .await;
     until(&customer, &order, "PAID").await;
+    // by the event that was not delivered; when it comes at last, it is known
+    let kept = "select (select paid_event from shop_order) like 'evt_%'
+                   and (select count(*) from provider_event where event_id = (select paid_event from shop_order)) = 1";
+    let kept: bool = sqlx::query_scalar(kept)
+        .fetch_one(&store.db.owner)
+        .await
+        .expect("an order");
+    assert!(kept);
+    store.provider.release(Release::AsMade).await;
     store.check_books().await;
 }
 

@@ -62,6 +62,45 @@ async fn points_are_earned_spent_and_given_back_with_the_money() {
     store.check_books().await;
 }
 
+/// Points paid a part of each piece: with one of two goes half of the money, and half of the points.
+#[tokio::test(flavor = "multi_thread")]
+async fn pieces_that_points_paid_for_in_part_give_back_their_share_of_both() {
+    let store = Store::open().await;
+    programme(&store).await;
+    let lamp = stocked(&store.admin, "LAMP", "100.00", 9).await;
+    let customer = store.customer().await;
+    bought(&customer, &lamp, 5, json!({}), "one").await;
+    let order = bought(&customer, &lamp, 2, json!({"redeem_points": "500"}), "two").await;
+    assert_eq!(order["total"]["value"], "150.00");
+    // 500 - 500 + 150
+    assert_eq!(available(&customer).await, "150");
+    let id = order["id"].as_str().unwrap();
+    // a till gives nothing of it back by itself
+    let redemption = format!(
+        "/v1/loyalty/redemptions/{}/give_back",
+        id.replacen("ord_", "rdm_", 1)
+    );
+    let all = r#"{"points":"500"}"#;
+    let refused = store.admin.post(&redemption, "k", all).await;
+    refused.problem("refund_of_order");
+
+    let path = format!("/v1/orders/{id}/refunds");
+    let one = json!({"items": [{"product_id": lamp, "quantity": 1}]}).to_string();
+    // 150 + 250 - 75, and as before the order
+    for (key, body, left) in [("one", one, "325"), ("rest", "{}".to_owned(), "500")] {
+        let made = store.admin.post(&path, key, body).await.expect(201).json();
+        assert_eq!(made["amount"]["value"], "75.00");
+        let at = format!("{path}/{}", made["id"].as_str().unwrap());
+        eventually("it is given back", async || {
+            let refund = store.admin.get(&at).await.expect(200).json();
+            (refund["status"] == "succeeded").then_some(())
+        })
+        .await;
+        assert_eq!(available(&customer).await, left);
+    }
+    store.check_books().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn points_of_an_order_that_ends_are_there_again() {
     let store = Store::open().await;

@@ -120,7 +120,7 @@ async fn none_is_missing(site: &Site, awards: &[Award]) {
     assert!(missing.is_empty(), "earned nothing: {missing:?}");
 }
 
-/// Points that paid a part of an order are spent while some of its money is here, and given back else.
+/// Of the points that paid a part of an order, as large a share is back as of its money, in whole points.
 async fn of_orders(site: &Site) {
     let off: Vec<String> = sqlx::query_scalar(
         "select o.order_id || ' is ' || o.state || ', ' || o.discount_minor || ' off, ' || o.refunded_minor || ' of '
@@ -129,7 +129,9 @@ async fn of_orders(site: &Site) {
          left join loyalty_redemption r on r.merchant_id = o.merchant_id and r.redemption_id = o.order_id
          where (o.discount_minor > 0 or r.points is not null)
            and (r.value_minor is distinct from o.discount_minor
-             or r.given_back <> case when o.state = 'PAID' and o.refunded_minor < o.total_minor then 0 else r.points end)",
+             or r.given_back <> case when o.state = 'PAID' and o.refunded_minor < o.total_minor
+                                then div(r.points::numeric * o.refunded_minor, o.total_minor * 10000::numeric) * 10000
+                                else r.points end)",
     )
     .fetch_all(&site.fleet.owner)
     .await
