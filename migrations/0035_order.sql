@@ -155,8 +155,8 @@ $$;
 
 -- Makes an order of the account's active cart and holds its pieces until p_expires. placed; empty: there is
 -- nothing in the cart; problems: see cart_problems; too_large: more than p_most; zero: there would be nothing
--- to pay; pending: p_pending orders of the account hold pieces already, so that nobody keeps a whole shop from
--- selling.
+-- to pay; pending: p_pending orders of the account hold pieces already: whoever wants to keep a shop from selling
+-- has to sign up for it more than once.
 create function place_order(
     p_merchant uuid, p_account uuid, p_order uuid, p_intent uuid, p_customer bytea,
     p_most bigint, p_pending bigint, p_expires timestamptz, p_now timestamptz

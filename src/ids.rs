@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use alloy::primitives::Address;
 use counterfoil_proofs::base32;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
@@ -89,4 +90,20 @@ ids! {
     EventId = "evt_";
     /// An endpoint that is told of events.
     EndpointId = "we_";
+}
+
+/// An account address, 20 bytes: 0x and 40 hexadecimal digits, in one case or with the checksum of EIP-55.
+/// The zero address is none.
+pub fn account_address(text: &str) -> Option<[u8; 20]> {
+    let digits = text.strip_prefix("0x")?;
+    let one_case = !digits.bytes().any(|b| b.is_ascii_uppercase())
+        || !digits.bytes().any(|b| b.is_ascii_lowercase());
+    let address = if digits.len() != 40 {
+        None
+    } else if one_case {
+        text.parse::<Address>().ok()
+    } else {
+        Address::parse_checksummed(text, None).ok()
+    };
+    address.filter(|address| !address.is_zero()).map(Into::into)
 }

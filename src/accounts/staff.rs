@@ -139,7 +139,7 @@ pub async fn list_accounts(
 ) -> Result<Json<Page<AccountView>>, Problem> {
     let paging = Paging::take(&mut params, |text| text.parse::<AccountId>().ok())?;
     let role = params.take_as("role", "customer, pos, auditor or admin", Role::parse)?;
-    let email = params.take("email")?;
+    let email = params.take_text("email")?;
     params.finish()?;
     caller.require(Action::ManageAccounts)?;
     let filter = Filter {

@@ -16,7 +16,7 @@ impl Params {
     /// Takes a parameter; none where it is not given.
     ///
     /// # Errors
-    /// When it is given twice, or holds a NUL, which no text of ours has.
+    /// When it is given twice.
     pub fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let Some(index) = self.0.iter().position(|(given, _)| given == name) else {
             return Ok(None);
@@ -25,10 +25,17 @@ impl Params {
         if self.0.iter().any(|(given, _)| given == name) {
             return Err(invalid(format!("{name} stands more than once")));
         }
-        if value.contains('\0') {
-            return Err(invalid(format!("{name} holds a NUL")));
-        }
         Ok(Some(value))
+    }
+
+    /// Takes a parameter that the database is asked for.
+    ///
+    /// # Errors
+    /// When it is given twice, or holds a NUL, which no text of the database has.
+    pub fn take_text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        self.take_as(name, "a text without NUL", |text| {
+            (!text.contains('\0')).then(|| text.to_owned())
+        })
     }
 
     /// Takes a parameter and reads it.

@@ -7,7 +7,7 @@ use counterfoil_proofs::hex;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::ids::AccountId;
+use crate::ids::{AccountId, account_address};
 
 /// A member of a merchant's programme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,12 +56,7 @@ impl FromStr for Member {
         if let Ok(account) = text.parse() {
             return Ok(Self::Account(account));
         }
-        let lower = text.to_ascii_lowercase();
-        let address: [u8; 20] = hex::decode(&lower).map_err(|_| MemberError)?;
-        if address == [0; 20] {
-            return Err(MemberError);
-        }
-        Ok(Self::Wallet(address))
+        account_address(text).map(Self::Wallet).ok_or(MemberError)
     }
 }
 

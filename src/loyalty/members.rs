@@ -44,7 +44,7 @@ pub struct MemberView {
     /// What was earned in the twelve months before today (UTC).
     #[schema(value_type = String)]
     pub earned_in_12_months: Points,
-    /// Its tier by that.
+    /// Its tier by that, or the one that it still holds where the programme says `at_period_end`.
     pub tier: Option<TierView>,
     /// What is lost next unless it is spent.
     pub next_expiry: Option<ExpiryView>,

@@ -1,7 +1,6 @@
 //! Payments by a provider with Stripe's HTTP interface: what is asked of it, and what it tells us.
 //!
-//! Nothing here knows an order or a database. The shop decides what an answer means; only an event whose
-//! signature was verified may say that money has come.
+//! Nothing here knows an order or a database. The shop decides what an answer means.
 //!
 //! # Layout
 //! - [`Payments`]: the provider and the secrets of its events, from the configuration

@@ -3,8 +3,6 @@
 pub mod fingerprint;
 mod judge;
 
-pub use judge::account_address;
-
 use counterfoil_proofs::leaf::{Kind, OrderId};
 use time::OffsetDateTime;
 

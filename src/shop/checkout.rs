@@ -21,10 +21,9 @@ use crate::http::idempotency::IdempotencyKey;
 use crate::http::keys::Mode;
 use crate::http::object::{self, Field, Read, Shape};
 use crate::http::problem::{Fault, Problem, ProblemDocument};
-use crate::ids::{AccountId, IntentId, PurchaseId};
+use crate::ids::{AccountId, IntentId, PurchaseId, account_address};
 use crate::limits;
 use crate::loyalty::points::{DECIMALS, Points};
-use crate::sales::command::account_address;
 
 /// How the cart is to be ordered.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -53,7 +52,7 @@ struct Wanted {
 ///
 /// The order is PENDING, and holds its pieces for 15 minutes. Pay its `payment_intent` in that time; it is
 /// PAID once the payment provider has told of it. What has changed since the cart was filled is told in
-/// `meta.problems`, and nothing is ordered.
+/// `meta.problems` of the error, and nothing is ordered.
 #[utoipa::path(
     post, path = "/v1/checkout", tag = "Cart", request_body = CheckoutRequest, security(("token" = [])),
     params(("Idempotency-Key" = String, Header)),

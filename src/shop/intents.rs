@@ -1,5 +1,5 @@
 //! `/v1/payment_intents/{intent_id}`: how an order is paid. The provider is asked outside of any transaction;
-//! that money has come is believed of its events alone ([`super::events`]).
+//! that money has come is believed of its events ([`super::events`]), which upkeep asks for where they do not come.
 
 use axum::Json;
 use axum::extract::{Path, State};

@@ -142,7 +142,11 @@ pub async fn list_orders(
     let paging = Paging::take(&mut params, |text| text.parse::<PurchaseId>().ok())?;
     params.finish()?;
     let account = match owner(&caller, Action::ReadAll)? {
-        Some(own) => Some(own),
+        Some(own) if account.is_none_or(|account| account == own) => Some(own),
+        Some(_) => {
+            let detail = "customer is for staff: your own orders are listed without it";
+            return Err(Problem::new(&codes::INVALID_PARAMETER, detail));
+        }
         None => account,
     };
     let wanted = Wanted {

@@ -1,6 +1,5 @@
 //! `POST`, `GET` and `PATCH` of `/v1/products`: the catalogue. An administrator changes it; anybody may read
-//! what is for sale, and sees whether it is in stock, never how much: two such looks would count a shop's
-//! sales.
+//! what is for sale, and sees whether it is in stock. How much there is, only a cart that wants more is told.
 
 mod draft;
 
@@ -137,7 +136,7 @@ pub async fn list_products(
 ) -> Result<Json<Page<ProductView>>, Problem> {
     let reader = Reader::of(caller, &mut params)?;
     let active = params.take_as("active", "true or false", |text| text.parse().ok())?;
-    let sku = params.take("sku")?;
+    let sku = params.take_text("sku")?;
     let paging = Paging::take(&mut params, |text| text.parse::<ProductId>().ok())?;
     params.finish()?;
     let mut db = shop.pool.acquire().await?;
@@ -256,9 +255,15 @@ impl Reader {
             caller.as_ref().map(|Authenticated(caller)| &**caller),
             named,
         ) {
-            (Some(Caller { merchant, role, .. }), _) => Ok(Self {
-                merchant: *merchant,
-                is_staff: *role != Role::Customer,
+            (Some(Caller { merchant, .. }), Some(named)) if *merchant != named => {
+                let detail = "the key or token is of another merchant";
+                Err(Problem::new(&codes::INVALID_PARAMETER, detail))
+            }
+            // a key that is narrowed to something else sees what everybody sees
+            (Some(caller), _) => Ok(Self {
+                merchant: caller.merchant,
+                is_staff: caller.role != Role::Customer
+                    && caller.require(Action::ReadNamed).is_ok(),
             }),
             (None, Some(merchant)) => Ok(Self {
                 merchant,

@@ -95,12 +95,18 @@ async fn expire(shop: &Shop, merchant: MerchantId, order: PurchaseId) -> Result<
     Ok(tx.commit().await?)
 }
 
-/// What only the provider can say: intents that are to end or were not heard of, and refunds.
+/// What only the provider can say. What it takes its time with of the one holds up nothing of the other.
 async fn ask_provider(shop: &Shop) -> Result<(), Problem> {
     let Ok(payments) = shop.payments() else {
         return Ok(());
     };
     let mode = payments.provider().mode();
+    tokio::try_join!(ask_about_intents(shop, mode), carry_out_refunds(shop))?;
+    Ok(())
+}
+
+/// Intents that are to end or were not heard of.
+async fn ask_about_intents(shop: &Shop, mode: Mode) -> Result<(), Problem> {
     let now = shop.site.clock.now();
     let mut db = shop.pool.acquire().await?;
     let waiting = intent_store::waiting(&mut db, mode, now - UNHEARD, ROWS).await?;
@@ -120,6 +126,10 @@ async fn ask_provider(shop: &Shop) -> Result<(), Problem> {
             }
         }
     }
+    Ok(())
+}
+
+async fn carry_out_refunds(shop: &Shop) -> Result<(), Problem> {
     for _ in 0..ROWS {
         let now = shop.site.clock.now();
         match refund_store::claim(&shop.pool, None, REFUND_PAUSE, now).await? {

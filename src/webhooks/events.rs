@@ -66,8 +66,8 @@ static REPLAY: &[Field] = &[Field::required("endpoint_id", Shape::Text)];
 
 /// List what happened, newest first
 ///
-/// Of the last 30 days. What happens with every sale or batch (`sale.recorded`, `points.earned`, `batch.sealed`,
-/// `anchor.finalized`) is among it only if an endpoint wanted it then.
+/// Of the last 30 days. What happens with every sale or batch (`sale.recorded`, `batch.sealed`, `anchor.finalized` and
+/// all of `points.…`) is among it only if an endpoint wanted it then.
 #[utoipa::path(
     get, path = "/v1/events", tag = "Webhooks", security(("key" = [])),
     params(

@@ -184,7 +184,8 @@ class Shop:
     def version(self, path):
         """The ETag of what is at this path; none where there is none."""
         try:
-            return f'"{self.call("GET", path, self.key)["version"]}"'
+            # a path by chance may lead to something else
+            return f'"{self.call("GET", path, self.key).get("version", 0)}"'
         except RuntimeError:
             return '"0"'
 

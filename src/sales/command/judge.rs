@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use alloy::primitives::Address;
 use counterfoil_proofs::leaf::{Kind, OrderId};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -12,6 +11,7 @@ use crate::clock::{from_unix_ms, unix_ms};
 use crate::http::codes::{self, Code};
 use crate::http::object::{Object, TextMap, escape};
 use crate::http::problem::Fault;
+use crate::ids::account_address;
 use crate::limits;
 use crate::money::{AmountError, Currency, canonical_decimal, format_minor, parse_minor};
 use crate::sales::details::{self, Metadata};
@@ -270,22 +270,6 @@ impl Judge {
         }
         Metadata::new(map)
     }
-}
-
-/// An account address, 20 bytes: 0x and 40 hexadecimal digits, in one case or with the checksum of EIP-55.
-/// The zero address is none.
-pub fn account_address(text: &str) -> Option<[u8; 20]> {
-    let digits = text.strip_prefix("0x")?;
-    let one_case = !digits.bytes().any(|b| b.is_ascii_uppercase())
-        || !digits.bytes().any(|b| b.is_ascii_lowercase());
-    let address = if digits.len() != 40 {
-        None
-    } else if one_case {
-        text.parse::<Address>().ok()
-    } else {
-        Address::parse_checksummed(text, None).ok()
-    };
-    address.filter(|address| !address.is_zero()).map(Into::into)
 }
 
 /// The JSON pointer of an entry, written only where something is wrong.

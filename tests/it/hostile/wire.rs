@@ -118,6 +118,9 @@ async fn addresses_that_lead_nowhere_are_named_so() {
         ] {
             app.admin.get(path).await.problem("not_found");
         }
+        for path in ["/v1/products?sku=%00", "/v1/accounts?email=a%00"] {
+            app.admin.get(path).await.problem("invalid_parameter");
+        }
         for path in [
             "/v1/orders/%ff/proof",
             "/v1/receipts/%ff",

@@ -60,7 +60,17 @@ async fn of_two_hundred_one_buys_the_last_piece() {
     pay(winner, order, "pm_card_visa", "pay").await.expect(200);
     until(winner, order, "PAID").await;
     assert_eq!(store.stock(&lamp).await, (0, 0));
+    assert_eq!(deadlocks(&store).await, 0);
     store.check_books().await;
+}
+
+/// How many Postgres has ended by refusing somebody.
+async fn deadlocks(store: &Store) -> i64 {
+    let count = "select deadlocks from pg_stat_database where datname = current_database()";
+    sqlx::query_scalar(count)
+        .fetch_one(&store.db.owner)
+        .await
+        .expect("a count")
 }
 
 /// The first buyer's time runs out and the piece goes to the second; then the first one's payment arrives,
@@ -69,7 +79,7 @@ async fn of_two_hundred_one_buys_the_last_piece() {
 async fn a_payment_that_comes_too_late_goes_back_by_itself() {
     let store = Store::open().await;
     let lamp = stocked(&store.admin, "LAST", "999.00", 1).await;
-    let all = buyers(&store, &lamp, 2).await;
+    let all = buyers(&store, &lamp, BUYERS).await;
     let order = checkout(&all[0], "k").await.expect(201).json();
     store.provider.set_plan(counterfoil::dev::payments::Plan {
         webhook_hold: true,
@@ -84,7 +94,15 @@ async fn a_payment_that_comes_too_late_goes_back_by_itself() {
     store.run("update stock set held = 0").await;
     store.run("insert into stock_movement (merchant_id, product_id, kind, on_hand, held, order_id, created_at)
                select merchant_id, product_id, 'RELEASE', 0, -1, order_id, now() from shop_order_item").await;
-    let second = checkout(&all[1], "k").await.expect(201).json();
+    // everybody else wants it now, and one gets it
+    let (placed, refused) = rush(&all[1..]).await;
+    let [(buyer, second)] = placed.as_slice() else {
+        panic!("{} orders", placed.len());
+    };
+    assert_eq!(
+        refused,
+        BTreeMap::from([("wanted 1 of 0".to_owned(), BUYERS - 2)])
+    );
     store.run("update shop_order set parked = null").await;
     store
         .provider
@@ -108,12 +126,11 @@ async fn a_payment_that_comes_too_late_goes_back_by_itself() {
     .await;
     assert_eq!(back.as_array().map(Vec::len), Some(1), "once: {back}");
     assert_eq!(back[0]["cause"], "out_of_stock");
-    pay(&all[1], &second, "pm_card_visa", "pay")
-        .await
-        .expect(200);
-    until(&all[1], &second, "PAID").await;
+    pay(buyer, second, "pm_card_visa", "pay").await.expect(200);
+    until(buyer, second, "PAID").await;
     assert_eq!(store.stock(&lamp).await, (0, 0));
     assert_eq!(store.provider.refunds().len(), 1);
+    assert_eq!(deadlocks(&store).await, 0);
     store.check_books().await;
 }
 
