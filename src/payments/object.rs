@@ -127,10 +127,6 @@ pub struct Intent {
     pub redirect_url: Option<SecretString>,
     /// Why the last attempt failed.
     pub last_decline: Option<Decline>,
-    /// The charge of the last attempt.
-    pub latest_charge: Option<String>,
-    /// Why it was cancelled.
-    pub cancellation_reason: Option<String>,
     /// Ours.
     pub metadata: BTreeMap<String, String>,
     /// When it was made.
@@ -151,8 +147,6 @@ pub struct Refund {
     pub amount: Amount,
     /// The intent that was paid.
     pub intent: Option<String>,
-    /// The charge that was paid.
-    pub charge: Option<String>,
     /// Why it failed.
     pub failure_reason: Option<String>,
     /// Ours.
@@ -201,8 +195,6 @@ struct IntentBody {
     client_secret: Option<SecretString>,
     next_action: Option<NextAction>,
     last_payment_error: Option<Decline>,
-    latest_charge: Option<Reference>,
-    cancellation_reason: Option<String>,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     created: i64,
@@ -252,8 +244,6 @@ impl TryFrom<IntentBody> for Intent {
                 .next_action
                 .and_then(|action| action.redirect_to_url?.url),
             last_decline: body.last_payment_error,
-            latest_charge: body.latest_charge.map(Reference::id),
-            cancellation_reason: body.cancellation_reason,
             metadata: body.metadata,
             created_at: at(body.created)?,
             mode: mode(body.livemode),
@@ -269,7 +259,6 @@ struct RefundBody {
     amount: i64,
     currency: String,
     payment_intent: Option<Reference>,
-    charge: Option<Reference>,
     failure_reason: Option<String>,
     // null where there is none, in what events show
     metadata: Option<BTreeMap<String, String>>,
@@ -287,7 +276,6 @@ impl TryFrom<RefundBody> for Refund {
             state: body.status,
             amount: of_provider(body.amount, &body.currency)?,
             intent: body.payment_intent.map(Reference::id),
-            charge: body.charge.map(Reference::id),
             failure_reason: body.failure_reason,
             metadata: body.metadata.unwrap_or_default(),
             created_at: at(body.created)?,

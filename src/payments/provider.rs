@@ -251,23 +251,6 @@ impl Provider {
         self.find(call, "refunds", query, is_it, id).await
     }
 
-    /// All refunds of a paid intent (by the provider's id), newest first, whoever made them.
-    ///
-    /// # Errors
-    /// [`PaymentError`].
-    pub async fn refunds_of(&self, paid: &str) -> Result<Vec<Refund>, PaymentError> {
-        let call = "refunds_of";
-        let query = Form::default().with("payment_intent", known(call, paid)?);
-        let mut all = Vec::new();
-        let keep = |refund: &Refund| {
-            all.push(refund.clone());
-            false
-        };
-        let id = |refund: &Refund| refund.id.clone();
-        self.find(call, "refunds", query, keep, id).await?;
-        Ok(all)
-    }
-
     /// The events of these types (at most 20) that were made between these times, by our clock, oldest
     /// first: each the same, with the same id, as it is delivered. For whoever has waited for a delivery
     /// too long. The provider keeps events for 30 days. One that cannot be read is left out, with a line in

@@ -16,7 +16,7 @@ use utoipa::openapi::{
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::sales::answer::MoneyAnswer;
-use crate::webhooks::outbox::EventType;
+use crate::webhooks::event_type::EventType;
 
 /// A sale or a refund, as it was recorded.
 #[derive(Debug, ToSchema)]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::address::{AddressError, Addresses};
-use super::outbox::EventType;
+use super::event_type::EventType;
 use super::store::endpoints::Listed;
 use crate::http::codes;
 use crate::http::object::{Field, Read, Shape};

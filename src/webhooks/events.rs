@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::deliveries::{DeliveryView, view as delivery};
-use super::outbox::EventType;
+use super::event_type::EventType;
 use super::store::deliveries;
 use super::store::events::{self as store, Listed, Replayed};
 use super::{Webhooks, disabled, missing};

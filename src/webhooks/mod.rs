@@ -5,7 +5,7 @@
 //! down what became of every try. The same event has the same `webhook-id` however often it is told.
 //!
 //! # Layout
-//! - [`outbox`]: telling of something, from within its transaction; the types of events
+//! - [`event_type`]: what is told of, by triggers (`migrations/0042` and `0043`) in the transaction of the change
 //! - [`endpoints`]: who wants to know; `draft` judges what an administrator sends
 //! - [`events`], [`deliveries`]: the log of what was told, and telling it again
 //! - [`deliver`]: the worker's step; [`send`] is one try, [`schedule`] when the next one is
@@ -19,8 +19,8 @@ pub mod deliver;
 pub mod deliveries;
 mod draft;
 pub mod endpoints;
+pub mod event_type;
 pub mod events;
-pub mod outbox;
 pub mod schedule;
 pub mod send;
 pub mod signature;

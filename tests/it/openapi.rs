@@ -4,7 +4,7 @@ mod filled;
 
 use std::collections::BTreeSet;
 
-use counterfoil::webhooks::outbox::EventType;
+use counterfoil::webhooks::event_type::EventType;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -11,7 +11,7 @@ use counterfoil::database::DatabaseRole;
 use counterfoil::limits;
 use counterfoil::webhooks::address::{AddressError, Addresses, Reach};
 use counterfoil::webhooks::deliver::Deliverer;
-use counterfoil::webhooks::outbox::EventType;
+use counterfoil::webhooks::event_type::EventType;
 use counterfoil::webhooks::send::Sender;
 use counterfoil::webhooks::store::deliveries::{Outcome, Settled, claim, settle};
 use counterfoil::webhooks::upkeep;

@@ -1,6 +1,6 @@
 //! Endpoints as their merchant's administrators manage them.
 
-use counterfoil::webhooks::outbox::EventType;
+use counterfoil::webhooks::event_type::EventType;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -72,7 +72,7 @@ fn draft(request: Value) -> Draft {
     let request = serde_json::from_value(request).expect("a request");
     Draft {
         command: SaleCommand::of_shop(request, Clock::system().now()).expect("the shop's"),
-        slot: Slot { space: 1, key },
+        slot: Slot { space: 2, key },
         answer: AnswerVersion::Sale,
         request_id: Arc::from("test"),
     }

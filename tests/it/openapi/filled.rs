@@ -1,7 +1,7 @@
 //! What the examples of the description cannot know: ids, tokens and signatures of this moment.
 
 use counterfoil::clock::Clock;
-use counterfoil::webhooks::outbox::EventType;
+use counterfoil::webhooks::event_type::EventType;
 use serde_json::{Value, json};
 
 use crate::accounts::log_in;

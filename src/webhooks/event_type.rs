@@ -1,10 +1,4 @@
-//! Telling of something, from within the transaction in which it happens.
-
-use serde::Serialize;
-use sqlx::{PgConnection, Result};
-use time::OffsetDateTime;
-
-use crate::ids::{EventId, MerchantId};
+//! What is told of.
 
 macro_rules! types {
     ($(#[doc = $doc:literal] $name:ident = $text:literal;)*) => {
@@ -82,28 +76,4 @@ impl EventType {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|one| one.as_str() == name)
     }
-}
-
-/// Tells of something in the transaction in which it happens: the event is there, and told to whom it concerns,
-/// exactly if the transaction commits. Its id; none where it is of a type that happens with every sale or batch,
-/// and nobody wants it.
-///
-/// # Errors
-/// The database's; data that is no JSON object.
-pub async fn emit(
-    conn: &mut PgConnection,
-    merchant: MerchantId,
-    what: EventType,
-    data: &impl Serialize,
-    now: OffsetDateTime,
-) -> Result<Option<EventId>> {
-    let data = serde_json::to_value(data).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let id = sqlx::query_scalar!(
-        "select emit_event($1, null, $2, $3, $4)",
-        merchant.0,
-        what.as_str(),
-        data,
-        now,
-    );
-    Ok(id.fetch_one(conn).await?.map(EventId))
 }
