@@ -96,6 +96,7 @@ receipt=$(pick "$work/answer" d.receipt_url)
 if [ -n "$dev" ]; then
     call GET /v1/loyalty/me "$token"
     pick "$work/answer" '`  ${d.available} points`'
+    [ "$(pick "$work/answer" d.available)" = 498 ] || { echo "first-order: two lamps earn 498 points" >&2; exit 1; }
 fi
 
 say "The receipt, once the sale is anchored, by the address that a till would print"

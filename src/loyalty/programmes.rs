@@ -138,9 +138,11 @@ impl ProgrammeView {
 
 /// Read the programme
 ///
-/// Any caller of the merchant may, its customers too.
+/// Any caller of the merchant may, its customers too. The points that stand in a sale's details are by the version
+/// that stands beside them: versions never change, and each can be read for ever.
 #[utoipa::path(
     get, path = "/v1/loyalty/programme", tag = "Loyalty", security(("key" = [])),
+    params(("version" = Option<i32>, Query, description = "one that there was; the one that holds unless given", minimum = 1)),
     responses(
         (status = 200, body = ProgrammeView, headers(("ETag" = String))),
         (status = 400, body = ProblemDocument, content_type = "application/problem+json"),
@@ -152,13 +154,21 @@ impl ProgrammeView {
 pub async fn read_programme(
     State(pool): State<PgPool>,
     Authenticated(caller): Authenticated,
-    params: Params,
+    mut params: Params,
 ) -> Result<Response, Problem> {
+    let version = params.take_as("version", "a number from 1 on", |text| {
+        text.parse().ok().filter(|version: &i32| *version >= 1)
+    })?;
     params.finish()?;
     let mut db = pool.acquire().await?;
-    let current = store::current(&mut db, caller.merchant).await?;
-    let (programme, since) = current
-        .ok_or_else(|| Problem::new(&codes::NOT_FOUND, "the merchant has no programme yet"))?;
+    let found = store::of_version(&mut db, caller.merchant, version).await?;
+    let (programme, since) = found.ok_or_else(|| {
+        let detail = match version {
+            None => "the merchant has no programme yet",
+            Some(_) => "there was no such version yet",
+        };
+        Problem::new(&codes::NOT_FOUND, detail)
+    })?;
     Ok(answer(&programme, since))
 }
 

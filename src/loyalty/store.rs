@@ -37,11 +37,21 @@ pub async fn current(
     conn: &mut PgConnection,
     merchant: MerchantId,
 ) -> Result<Option<(Programme, OffsetDateTime)>> {
+    of_version(conn, merchant, None).await
+}
+
+/// A version, of those that there ever were, and since when it held; without one, the one that holds now.
+pub async fn of_version(
+    conn: &mut PgConnection,
+    merchant: MerchantId,
+    version: Option<i32>,
+) -> Result<Option<(Programme, OffsetDateTime)>> {
     let row = sqlx::query!(
         r#"select p.version, p.terms as "terms: Json<Terms>", p.created_at from merchant m
-           join loyalty_programme p on p.merchant_id = m.merchant_id and p.version = m.loyalty_version
+           join loyalty_programme p on p.merchant_id = m.merchant_id and p.version = coalesce($2, m.loyalty_version)
            where m.merchant_id = $1"#,
         merchant.0,
+        version,
     )
     .fetch_optional(conn)
     .await?;

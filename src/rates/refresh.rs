@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Exchange, Live, Table};
 use super::feed::{Feed, FeedError, Quoted};
-use super::price::Price;
 use crate::clock::Clock;
 use crate::limits;
 use crate::money::Currency;
@@ -33,7 +32,7 @@ pub struct Refresher {
     currencies: Vec<Currency>,
     clock: Clock,
     /// Prices that were far from those before, to be looked at again.
-    doubted: BTreeMap<&'static str, Price>,
+    doubted: BTreeMap<&'static str, Quoted>,
     failures: u32,
 }
 
@@ -114,12 +113,15 @@ impl Refresher {
             let before = before.or_else(|| table.emergency.get(code).map(|fixed| fixed.price));
             let jumps = before.is_some_and(|one| quoted.price.differs_by_more(one, JUMP_PERCENT));
             let first_look = self.doubted.remove(code);
-            let agrees =
-                first_look.is_some_and(|one| !quoted.price.differs_by_more(one, AGREE_PERCENT));
+            // a feed that says the same thing again has not looked again
+            let same_look = first_look.filter(|one| quoted.as_of <= one.as_of);
+            let agrees = first_look.is_some_and(|one| {
+                same_look.is_none() && !quoted.price.differs_by_more(one.price, AGREE_PERCENT)
+            });
             if jumps && !agrees {
                 tracing::warn!(currency = code, price = %quoted.price, "a rate jumps; it is looked at again");
                 fail("jump");
-                self.doubted.insert(code, quoted.price);
+                self.doubted.insert(code, same_look.unwrap_or(*quoted));
                 continue;
             }
             let live = Live {

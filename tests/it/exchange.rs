@@ -139,6 +139,12 @@ impl Rates {
         let pause = self.refresher.step().await;
         (self.told(), pause)
     }
+
+    /// The same a second later.
+    async fn later(&mut self, inr: &str) -> (Option<(String, &'static str)>, Duration) {
+        self.clock.advance(Duration::from_secs(1));
+        self.next(inr).await
+    }
 }
 
 fn live(value: &str) -> Option<(String, &'static str)> {
@@ -269,25 +275,27 @@ async fn a_feed_that_wants_to_be_left_alone_is() {
 #[tokio::test]
 async fn a_jump_is_not_believed_without_a_second_look() {
     let mut rates = Rates::start(&["INR=240000"]).await;
-    assert_eq!(rates.next("250000").await.0, live("250000"));
+    assert_eq!(rates.later("250000").await.0, live("250000"));
     // 30 per cent are no jump
-    assert_eq!(rates.next("325000").await.0, live("325000"));
+    assert_eq!(rates.later("325000").await.0, live("325000"));
     // one wrong answer
-    let (told, pause) = rates.next("3250").await;
+    let (told, pause) = rates.later("3250").await;
     assert_eq!((told, pause), (live("325000"), limits::RATE_SECOND_LOOK));
-    assert_eq!(rates.next("324000").await.0, live("324000"));
+    assert_eq!(rates.later("324000").await.0, live("324000"));
     // two that say different things
-    rates.next("500000").await;
-    assert_eq!(rates.next("600000").await.0, live("324000"));
+    rates.later("500000").await;
+    assert_eq!(rates.later("600000").await.0, live("324000"));
     // and a third that agrees with the second
     assert_eq!(
-        rates.next("610000").await,
+        rates.later("610000").await,
         (live("610000"), limits::RATE_REFRESH)
     );
     // at a cold start the emergency rate is what is compared with
     let mut cold = Rates::start(&["INR=240000"]).await;
+    assert_eq!(cold.later("24").await.0, fixed("240000"));
+    // what a feed says again of the same moment is no second look
     assert_eq!(cold.next("24").await.0, fixed("240000"));
-    assert_eq!(cold.next("24").await.0, live("24"));
+    assert_eq!(cold.later("24").await.0, live("24"));
 }
 
 /// A server that converts by these fixed rates.

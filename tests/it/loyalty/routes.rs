@@ -37,6 +37,16 @@ async fn a_programme_is_changed_by_who_has_seen_it() {
     );
     let read = admin.get("/v1/loyalty/programme").await.expect(200);
     assert_eq!((read.header("etag"), read.json()), ("\"2\"", second));
+    // whoever checks the points of a sale reads the version that it names
+    let before = admin
+        .get("/v1/loyalty/programme?version=1")
+        .await
+        .expect(200);
+    assert_eq!(before.json(), first.json());
+    admin
+        .get("/v1/loyalty/programme?version=3")
+        .await
+        .expect(404);
     let rival = |rate: &str| with(json!({"earn": [{"currency": "GBP", "rate": rate}]}));
     let (one, two) = (rival("2"), rival("3"));
     let (a, b) = tokio::join!(put_programme(admin, 2, &one), put_programme(admin, 2, &two));
