@@ -23,8 +23,8 @@ const LOSS: f64 = 20.0;
 const QUIET: (f64, f64) = (500.0, 4.0);
 
 impl Bench<'_> {
-    /// The same sales without a programme and with one, in turn, each in a database of its own; then the latter by
-    /// the clock.
+    /// The same sales without a programme and with one, in turn, each in a database of its own and unsealed; then the
+    /// latter by the clock.
     pub(super) async fn points(&mut self) -> anyhow::Result<()> {
         eprintln!("points beside the intake");
         let mut plain = self.stage.another("plain").await?;
@@ -45,12 +45,11 @@ impl Bench<'_> {
                 ("without", &mut plain, &mut without),
                 ("with", &mut points, &mut with),
             ] {
-                self.stage.serve(on, true).await?;
+                self.stage.serve(on, false).await?;
                 let figures = self.stage.sell(on, &closed).await?;
                 rates.push(figures.per_second);
                 self.report
                     .load(format!("{name} points, round {round}"), figures);
-                self.stage.catch_up(on).await?;
             }
         }
         let lost = loss(without, with);
