@@ -46,7 +46,8 @@ create table shop_refund (
     constraint shop_refund_settled check ((state = 'pending') = (settled_at is null)),
     constraint shop_refund_cause check (cause in ('requested', 'out_of_stock', 'order_cancelled')),
     constraint shop_refund_amount check (amount_minor > 0),
-    constraint shop_refund_recorded check (not recorded or state = 'succeeded' and cause = 'requested')
+    -- a recorded one may fail days after it had succeeded: the record of sales keeps it
+    constraint shop_refund_recorded check (not recorded or state <> 'pending' and cause = 'requested')
 );
 
 create index shop_refund_of on shop_refund (merchant_id, order_id, refund_id);
@@ -89,7 +90,8 @@ end
 $$;
 
 -- What the provider says of an intent that is neither paid nor canceled. What was said before and what comes
--- after its end changes nothing; the provider's times are whole seconds.
+-- after its end changes nothing; the provider's times are whole seconds. Without a refusal requires_payment_method is
+-- the state that it was made in, of which a call or an event may tell late: it takes the place of none.
 create function note_intent(
     p_merchant uuid, p_intent uuid, p_ref text, p_state text, p_error text, p_at timestamptz, p_now timestamptz
 ) returns void
@@ -102,7 +104,8 @@ begin
     end if;
     update payment_intent i
     set provider_ref = coalesce(i.provider_ref, p_ref), asked_at = coalesce(i.asked_at, p_now),
-        state = case when i.state in ('succeeded', 'canceled') or date_trunc('second', i.event_at) > p_at then i.state else p_state end,
+        state = case when i.state in ('succeeded', 'canceled') or date_trunc('second', i.event_at) > p_at
+                       or p_state = 'requires_payment_method' and p_error is null then i.state else p_state end,
         last_error = case when i.state in ('succeeded', 'canceled') or date_trunc('second', i.event_at) > p_at then i.last_error
                           else coalesce(p_error, i.last_error) end,
         event_at = greatest(i.event_at, p_at), updated_at = p_now

@@ -140,7 +140,10 @@ begin
     if not found then
         return 'unknown';
     elsif r.state = 'succeeded' and not p_succeeded then
-        update shop_refund x set parked = coalesce(p_error, 'the provider could not give it back after all')
+        -- pieces, points and record stay as they are, and so does what is left to refund: the customer has to be
+        -- paid another way
+        update shop_refund x
+        set state = 'failed', last_error = p_error, parked = 'the provider could not give it back after all'
         where x.merchant_id = p_merchant and x.refund_id = p_refund;
         return 'reversed';
     elsif r.state = 'failed' and p_succeeded and r.provider_ref is null then

@@ -149,7 +149,14 @@ pub async fn confirm_intent(
     let row = find(&shop, &caller, &id).await?;
     shop.check_sound()?;
     let intent = IntentId(row.intent_id);
-    let told = at_provider(&shop, &row).await.map_err(Problem::from)?;
+    let told = match at_provider(&shop, &row).await {
+        // perhaps made and paid since it was read, by the same click a second time
+        Err(Unasked::NotPayable) => {
+            let row = find(&shop, &caller, &id).await?;
+            at_provider(&shop, &row).await
+        }
+        told => told,
+    }?;
     // one key of the caller's is one of the provider's: that remembers for us what was asked with it
     let command = Command::new(&caller, &key, "confirm/1", &(intent, &key.0));
     let repeat = format!(
@@ -162,7 +169,11 @@ pub async fn confirm_intent(
     // not charged again; a repeat is given its answer
     let now = shop.site.clock.now();
     let is_paid = told.state == IntentState::Succeeded;
-    if !is_paid && !store::ask(&shop.pool, caller.merchant, intent, now).await? {
+    if !is_paid
+        && !store::ask(&shop.pool, caller.merchant, intent, now).await?
+        // paid since it was asked
+        && find(&shop, &caller, &id).await?.state != IntentState::Succeeded.as_str()
+    {
         return Err(Unasked::NotPayable.into());
     }
     let confirmed = provider

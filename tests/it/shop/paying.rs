@@ -316,3 +316,24 @@ async fn an_order_that_cannot_be_recorded_is_paid_and_parked() {
     .await;
     store.check_books().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_double_click_is_told_what_the_first_was() {
+    let store = Store::open().await;
+    let lamp = stocked(&store.admin, "LAMP", "10.00", 9).await;
+    for round in 0..6 {
+        let customer = store.customer().await;
+        let order = ordered(&customer, &lamp, 1).await;
+        let clicks = (0..10).map(|_| pay(&customer, &order, "pm_card_visa", "click"));
+        for answer in futures_util::future::join_all(clicks).await {
+            let told = answer.expect(200).json();
+            assert!(
+                [json!("processing"), json!("succeeded")].contains(&told["status"]),
+                "round {round}: {told}"
+            );
+        }
+        until(&customer, &order, "PAID").await;
+        assert_eq!(store.provider.intents().len(), round + 1);
+    }
+    store.check_books().await;
+}

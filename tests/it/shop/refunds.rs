@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Store, ordered, pay, put, read, until};
 use crate::catalogue::stocked;
 use crate::harness::{Answer, Client, eventually};
+use crate::openapi::check_told;
 
 async fn paid(store: &Store, customer: &Client, product: &str, pieces: i64, card: &str) -> Value {
     let order = ordered(customer, product, pieces).await;
@@ -170,6 +171,34 @@ async fn an_error_of_the_provider_is_no_word_that_no_money_went() {
     }
     assert_eq!(store.stock(&lamp).await, (10, 0));
     store.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_comes_back_has_failed_and_somebody_is_told() {
+    let store = Store::open().await;
+    let lamp = stocked(&store.admin, "LAMP", "10.00", 3).await;
+    let customer = store.customer().await;
+    let order = paid(&store, &customer, &lamp, 1, "pm_card_refundFail").await;
+    store.provider.set_plan(Plan {
+        settle_ms: 200,
+        ..Plan::default()
+    });
+    let made = refund(&store, &order, "r1", json!({})).await;
+    let failed = settled(&store, &made.expect(201).json(), "failed").await;
+    assert_eq!(
+        failed["parked"],
+        "the provider could not give it back after all"
+    );
+    assert!(failed["last_error"].is_string(), "{failed}");
+    // the record of sales keeps what it was told
+    assert!(failed["sale_id"].is_string(), "{failed}");
+    let events = store.admin.get("/v1/events?type=refund.failed").await;
+    let events = events.expect(200).json();
+    assert_eq!(events["data"].as_array().map(Vec::len), Some(1), "{events}");
+    let told = &events["data"][0]["data"];
+    check_told("refund.failed", told);
+    assert_eq!(told["status"], "failed");
+    assert_eq!(told["last_error"], failed["last_error"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
