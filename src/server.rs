@@ -41,7 +41,9 @@ use crate::http::{codes, health, pages};
 use crate::limits;
 use crate::loyalty::{first_version as wallets, members, programmes, spending};
 use crate::sales::{Sales, first_version, read, receipts, record, well_known};
-use crate::shop::{Shop, cart, checkout, events, intents, orders, products, refunds, stock};
+use crate::shop::{
+    Shop, cart, checkout, events, intents, orders, products, refunds, stock, unpark,
+};
 use crate::webhooks::{self, Webhooks, address::Addresses};
 use description::Description;
 use state::{Parts, Shared};
@@ -86,6 +88,7 @@ fn gated(first_version: bool) -> OpenApiRouter<Shared> {
         .routes(routes!(orders::list_orders))
         .routes(routes!(orders::read_order))
         .routes(routes!(orders::cancel_order))
+        .routes(routes!(unpark::unpark_order))
         .routes(routes!(intents::read_intent))
         .routes(routes!(intents::confirm_intent))
         .routes(routes!(refunds::refund_order, refunds::list_refunds))

@@ -273,6 +273,11 @@ fn judge(mut read: Read<KeyRequest>, now: OffsetDateTime) -> Result<Wanted, Prob
         read.add(fault);
     }
     let scopes = fields::scope(&mut read, scope.as_deref());
+    let other = known.and_then(|role| beyond(role, scopes.as_deref().unwrap_or_default()));
+    if let (Some(role), Some(action)) = (known, other) {
+        let detail = format!("the role {} has no {}", role.as_str(), action.name());
+        read.add(Fault::new("/scope", &codes::SCOPE_OF_OTHER_ROLE, detail));
+    }
     let expires_at = match expires_at.as_deref().map(milliseconds) {
         None => None,
         Some(None) => {
@@ -296,6 +301,14 @@ fn judge(mut read: Read<KeyRequest>, now: OffsetDateTime) -> Result<Wanted, Prob
         }),
         _ => Err(Problem::of_faults(read.faults)),
     }
+}
+
+/// What one of the scopes stands for and a role may not do.
+fn beyond(role: Role, scopes: &[String]) -> Option<Action> {
+    let named = |action: &Action| scopes.iter().any(|name| name == action.name());
+    Action::ALL
+        .into_iter()
+        .find(|action| named(action) && !role.may(*action))
 }
 
 /// A time as the database keeps it: in milliseconds, the rest cut off.

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::codes;
@@ -131,7 +131,7 @@ pub fn invalid_json(error: &serde_json::Error) -> Problem {
 }
 
 /// A struct read from a JSON object and from nothing else (serde also takes an array for a struct).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Object<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -151,8 +151,34 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 }
 
 /// An object of strings in which no key stands twice.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct TextMap(pub BTreeMap<String, String>);
+
+impl TextMap {
+    /// What is wrong with it as metadata that stands at a pointer: its number of keys, their lengths, its texts.
+    pub fn faults_of_metadata(&self, at: &str) -> Vec<Fault> {
+        let Self(map) = self;
+        let mut faults = Vec::new();
+        if map.len() > limits::METADATA_KEYS {
+            let detail = format!("at most {} keys, not {}", limits::METADATA_KEYS, map.len());
+            faults.push(Fault::new(at, &codes::TOO_MANY_KEYS, detail));
+        }
+        for (key, value) in map.iter().take(limits::METADATA_KEYS) {
+            let wrong = [
+                Fault::of_text("", key, limits::METADATA_KEY_CHARS),
+                key.is_empty()
+                    .then(|| Fault::new("", &codes::TEXT_EMPTY, "a key is not empty")),
+                Fault::of_text("", value, limits::METADATA_VALUE_CHARS),
+            ];
+            // where it stands is written only where something is wrong
+            faults.extend(wrong.into_iter().flatten().map(|fault| Fault {
+                pointer: format!("{at}/{}", escape(key)),
+                ..fault
+            }));
+        }
+        faults
+    }
+}
 
 impl<'de> Deserialize<'de> for TextMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

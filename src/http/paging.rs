@@ -3,6 +3,8 @@
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use serde::Serialize;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
 
 use super::codes;
@@ -80,6 +82,42 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
             .await
             .map(|Query(pairs)| Self(pairs))
             .map_err(|_| invalid("the query is not valid".to_owned()))
+    }
+}
+
+/// The times that a list is narrowed to: all of those that are given hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Period {
+    /// At this time or later.
+    pub from: Option<OffsetDateTime>,
+    /// Later.
+    pub after: Option<OffsetDateTime>,
+    /// At this time or earlier.
+    pub to: Option<OffsetDateTime>,
+    /// Earlier.
+    pub before: Option<OffsetDateTime>,
+}
+
+impl Period {
+    /// Takes `name[gte]`, `name[gt]`, `name[lte]` and `name[lt]`.
+    ///
+    /// # Errors
+    /// When one of them is no time.
+    pub fn take(params: &mut Params, name: &str) -> Result<Self, Problem> {
+        let mut time = |bound: &str| {
+            params.take_as(&format!("{name}[{bound}]"), "an RFC 3339 time", |text| {
+                // an offset may put it past the end of the calendar
+                OffsetDateTime::parse(text, &Rfc3339)
+                    .ok()?
+                    .checked_to_offset(UtcOffset::UTC)
+            })
+        };
+        Ok(Self {
+            from: time("gte")?,
+            after: time("gt")?,
+            to: time("lte")?,
+            before: time("lt")?,
+        })
     }
 }
 

@@ -411,6 +411,11 @@ async fn adjusted(
             let view = members::view(conn, caller.merchant, member, now).await?;
             Ok(Kept::ok(&view))
         }
+        Changed::Unknown => {
+            let detail = "there is no such account; a wallet is named by its address, 0x…";
+            let fault = Fault::new("/member", &codes::MEMBER_INVALID, detail);
+            Err(Problem::of_faults(vec![fault]))
+        }
         _ => Err(Problem::new(
             &codes::POINTS_INSUFFICIENT,
             "the member has fewer points than are to be taken",

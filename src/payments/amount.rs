@@ -23,7 +23,7 @@ pub enum AmountError {
     #[error("an amount that is charged is more than nothing")]
     NotPositive,
     /// More than anybody charges.
-    #[error("the amount is too large")]
+    #[error("the amount is more than the payment provider charges at once")]
     TooLarge,
     /// The provider does not charge this currency, or it is not known how it counts it.
     #[error("the payment provider charges no {currency}")]
@@ -43,6 +43,9 @@ pub enum AmountError {
     #[error("the payment provider names an unknown currency")]
     Unknown,
 }
+
+/// The most that is charged at once, as the provider counts it: its amounts have twelve digits at most.
+const MOST: i64 = 999_999_999_999;
 
 /// Whole units alone, without decimals.
 const ZERO_DECIMALS: [&str; 15] = [
@@ -107,6 +110,9 @@ impl Amount {
         // at most 10^15 of ours and a factor of 100: far inside 64 bits
         let (up, down) = (ratio(theirs, ours), ratio(ours, theirs));
         let amount = self.minor * up / down;
+        if amount > MOST {
+            return Err(AmountError::TooLarge);
+        }
         if self.minor % down != 0 || amount % step != 0 {
             return Err(AmountError::NotExact {
                 currency: self.currency.code(),
@@ -170,7 +176,8 @@ mod tests {
             (5, "UGX", 500),
             (300, "MGA", 3),
             (5_120, "KWD", 5_120),
-            (limits::AMOUNT_MINOR, "EUR", limits::AMOUNT_MINOR),
+            (MOST, "EUR", MOST),
+            (MOST / 100, "ISK", MOST / 100 * 100),
         ] {
             let ours = amount(minor, code);
             assert_eq!(ours.for_provider(), Ok(theirs), "{minor} {code}");

@@ -3,8 +3,6 @@
 use axum::extract::{Path, State};
 use counterfoil_proofs::leaf::OrderId;
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
 
 use super::Sales;
 use super::answer::{SaleAnswer, SaleView};
@@ -13,7 +11,7 @@ use super::store::{self, Filter, Listed};
 use crate::clock::rfc3339_ms;
 use crate::http::auth::{Action, Authenticated};
 use crate::http::codes;
-use crate::http::paging::{Page, Paging, Params};
+use crate::http::paging::{Page, Paging, Params, Period};
 use crate::http::problem::{Problem, ProblemDocument};
 use crate::ids::SaleId;
 
@@ -83,14 +81,6 @@ pub async fn list_sales(
 }
 
 fn filter(params: &mut Params) -> Result<Filter, Problem> {
-    fn time(params: &mut Params, name: &str) -> Result<Option<OffsetDateTime>, Problem> {
-        params.take_as(name, "an RFC 3339 time", |text| {
-            // an offset may put it past the end of the calendar
-            OffsetDateTime::parse(text, &Rfc3339)
-                .ok()?
-                .checked_to_offset(UtcOffset::UTC)
-        })
-    }
     Ok(Filter {
         order_id: params.take_as("order_id", "an order id", |text| {
             OrderId::parse(text).ok().map(|id| id.as_str().to_owned())
@@ -105,10 +95,7 @@ fn filter(params: &mut Params) -> Result<Filter, Problem> {
             "pending, sealed, submitted, mined or finalized",
             |text| STATES.contains(&text).then(|| text.to_owned()),
         )?,
-        sold_from: time(params, "sold_at[gte]")?,
-        sold_after: time(params, "sold_at[gt]")?,
-        sold_to: time(params, "sold_at[lte]")?,
-        sold_before: time(params, "sold_at[lt]")?,
+        sold: Period::take(params, "sold_at")?,
     })
 }
 

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::stored::StoredSale;
+use crate::http::paging::Period;
 use crate::ids::{MerchantId, SaleId};
 
 /// The sales with these ids, in no order.
@@ -32,10 +33,7 @@ pub struct Filter {
     pub order_id: Option<String>,
     pub kind: Option<i16>,
     pub state: Option<String>,
-    pub sold_from: Option<OffsetDateTime>,
-    pub sold_after: Option<OffsetDateTime>,
-    pub sold_to: Option<OffsetDateTime>,
-    pub sold_before: Option<OffsetDateTime>,
+    pub sold: Period,
 }
 
 /// A row of a list.
@@ -51,19 +49,19 @@ pub struct Listed {
     pub sealed_at: Option<OffsetDateTime>,
 }
 
-/// The sale with an order id, archived or not.
-pub async fn id_of_order(
+/// The sales with these order ids, archived or not, each beside its order id.
+pub async fn ids_of_orders(
     db: &mut PgConnection,
     merchant: MerchantId,
-    order_id: &str,
-) -> Result<Option<Uuid>, sqlx::Error> {
-    sqlx::query_scalar!(
-        "select sale_id from sale_order where merchant_id = $1 and order_id = $2",
+    order_ids: &[String],
+) -> Result<Vec<(String, Uuid)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        "select order_id, sale_id from sale_order where merchant_id = $1 and order_id = any($2)",
         merchant.0,
-        order_id,
-    )
-    .fetch_optional(db)
-    .await
+        order_ids,
+    );
+    let rows = rows.fetch_all(db).await?.into_iter();
+    Ok(rows.map(|row| (row.order_id, row.sale_id)).collect())
 }
 
 /// The sequence number of a sale.
@@ -127,10 +125,10 @@ macro_rules! page {
             $filter.order_id.as_deref(),
             $filter.kind,
             $filter.state.as_deref(),
-            $filter.sold_from,
-            $filter.sold_after,
-            $filter.sold_to,
-            $filter.sold_before,
+            $filter.sold.from,
+            $filter.sold.after,
+            $filter.sold.to,
+            $filter.sold.before,
             $rows,
         )
         .map(|row| Listed {

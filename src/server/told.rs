@@ -1,10 +1,12 @@
 //! What is sent with each type of event, for the API's description. The database writes the data (migrations 0041
-//! to 0043): a test holds each that is told against what is described here.
+//! to 0046): a test holds each that is told against what is described here.
 
 #![expect(
     dead_code,
     reason = "the database builds the data: the types are its description alone"
 )]
+
+use std::collections::HashMap;
 
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -132,12 +134,33 @@ pub(super) struct OrderTold {
     pub total: MinorTold,
     /// What of that was given back, or is about to be.
     pub refunded: MinorTold,
+    /// What was said of it at checkout.
+    pub metadata: HashMap<String, String>,
+    /// Of `order.paid`: the sale that it became; absent where that could not be recorded yet, and is told of by
+    /// `sale.recorded` later.
+    #[schema(nullable = false, example = "sale_01hf7yat00e8t8n6hpj7w9m4qk")]
+    pub sale_id: Option<String>,
     /// Of `order.parked`: why somebody has to look.
     #[schema(nullable = false)]
     pub parked: Option<String>,
     /// When it was placed.
     #[schema(format = "date-time")]
     pub created_at: String,
+}
+
+/// A parked order that somebody has dealt with.
+#[derive(Debug, ToSchema)]
+pub(super) struct UnparkedTold {
+    /// Its id.
+    #[schema(example = "ord_01hf7yat00e8t8n6hpj7w9m4qk")]
+    pub id: String,
+    /// What it and its refunds were parked for.
+    pub was: Vec<String>,
+    /// What was done.
+    pub reason: String,
+    /// The key or account that said so.
+    #[schema(example = "key_01hf7yat00e8t8n6hpj7w9m4qk")]
+    pub by: String,
 }
 
 /// A payment that was declined or failed.
@@ -228,6 +251,7 @@ fn data(what: EventType, components: &mut Components) -> Ref {
         E::SaleRecorded => named::<SaleTold>(components),
         E::BatchSealed => named::<BatchTold>(components),
         E::AnchorFinalized => named::<AnchorTold>(components),
+        E::OrderUnparked => named::<UnparkedTold>(components),
         E::OrderCreated | E::OrderPaid | E::OrderCancelled | E::OrderParked => {
             named::<OrderTold>(components)
         }

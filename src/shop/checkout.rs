@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::cart::ProblemView;
 use super::orders::{self, OrderView};
+use super::shipping::{self, SHIPPING, Shipping};
 use super::store::carts;
 use super::store::intents as intent_store;
 use super::store::orders::{self as store, Order, Place};
@@ -19,7 +20,7 @@ use crate::http::codes;
 use crate::http::commands::{self, Command, Kept};
 use crate::http::idempotency::IdempotencyKey;
 use crate::http::keys::Mode;
-use crate::http::object::{self, Field, Read, Shape};
+use crate::http::object::{self, Field, Object, Read, Shape, TextMap};
 use crate::http::problem::{Fault, Problem, ProblemDocument};
 use crate::ids::{AccountId, IntentId, PurchaseId, account_address};
 use crate::limits;
@@ -35,17 +36,45 @@ pub struct CheckoutRequest {
     /// Points that are to pay a part, a decimal string: what they are worth is taken off. They are given back
     /// when the order is cancelled, or all of its money is given back.
     pub redeem_points: Option<String>,
+    /// Whatever else belongs to the order: at most 50 keys of 40 characters, values of 500. It stands in the
+    /// details of the sale, so it is anchored with it.
+    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
+    pub metadata: Option<TextMap>,
+    /// Where the pieces are to be sent. It is kept with the order alone.
+    #[schema(value_type = Option<Shipping>)]
+    pub shipping: Option<Object<Shipping>>,
 }
 
 static CHECKOUT: &[Field] = &[
     Field::optional("customer_address", Shape::Text),
     Field::optional("redeem_points", Shape::Decimal),
+    Field::optional("metadata", Shape::TextMap),
+    Field::optional("shipping", Shape::Object(SHIPPING)),
 ];
 
 /// A request that makes sense.
 struct Wanted {
     customer: Option<[u8; 20]>,
     points: Option<Points>,
+    metadata: TextMap,
+    shipping: Option<Shipping>,
+}
+
+impl Wanted {
+    /// Whether nothing is said of the order itself.
+    fn is_bare(&self) -> bool {
+        self.metadata.0.is_empty() && self.shipping.is_none()
+    }
+
+    fn command<'a>(&self, caller: &'a Caller, key: &'a IdempotencyKey) -> Command<'a> {
+        let points = self.points.map(|points| points.0);
+        // what could be asked for by the first version has the fingerprint that it had
+        if self.is_bare() {
+            return Command::new(caller, key, "checkout/1", &(self.customer, points));
+        }
+        let what = (self.customer, points, &self.metadata, &self.shipping);
+        Command::new(caller, key, "checkout/2", &what)
+    }
 }
 
 /// Order your cart
@@ -75,15 +104,10 @@ pub async fn checkout(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, Problem> {
     let account = caller.customer()?;
-    let Wanted { customer, points } = judge(object::read(&bytes, CHECKOUT)?)?;
+    let wanted = judge(object::read(&bytes, CHECKOUT)?)?;
     shop.payments()?;
     shop.check_sound()?;
-    let command = Command::new(
-        &caller,
-        &key,
-        "checkout/1",
-        &(customer, points.map(|p| p.0)),
-    );
+    let command = wanted.command(&caller, &key);
     let (clock, entropy) = (&shop.site.clock, &shop.site.entropy);
     let now = clock.now();
     let mut tx = database::begin(&shop.pool).await?;
@@ -93,14 +117,18 @@ pub async fn checkout(
     let place = Place {
         order: PurchaseId::new(clock, entropy),
         intent: IntentId::new(clock, entropy),
-        customer,
+        customer: wanted.customer,
         expires_at: now + limits::HOLD_TIME,
     };
     let outcome = store::place(&mut tx, caller.merchant, account, &place, now).await?;
     if outcome != "placed" {
         return Err(refused(&mut tx, &caller, account, &outcome).await?);
     }
-    if let Some(points) = points {
+    if !wanted.is_bare() {
+        let (metadata, shipping) = (&wanted.metadata, wanted.shipping.as_ref());
+        store::describe(&mut tx, caller.merchant, place.order, metadata, shipping).await?;
+    }
+    if let Some(points) = wanted.points {
         let of = (place.order, account);
         super::points::redeem(&mut tx, caller.merchant, of, points, now).await?;
     }
@@ -148,10 +176,20 @@ fn judge(mut read: Read<CheckoutRequest>) -> Result<Wanted, Problem> {
     if let Some(Err(error)) = points {
         read.add(Fault::of_amount("/redeem_points", error));
     }
+    let metadata = read.body.metadata.take().unwrap_or_default();
+    for fault in metadata.faults_of_metadata("/metadata") {
+        read.add(fault);
+    }
+    let shipping = read.body.shipping.take().map(|Object(shipping)| shipping);
+    if let Some(shipping) = &shipping {
+        shipping::judge(&mut read, shipping);
+    }
     if read.faults.is_empty() {
         Ok(Wanted {
             customer: address.flatten(),
             points: points.and_then(Result::ok),
+            metadata,
+            shipping,
         })
     } else {
         Err(Problem::of_faults(read.faults))

@@ -2,15 +2,15 @@
 //!
 //! A cart becomes an order, which holds its pieces of the stock; the provider's word makes it PAID, and a
 //! PAID order becomes a sale of the record, in the same transaction. What of this belongs together is one
-//! function of the database each (`migrations/0033` to `0037`); handlers here read requests, call them and
-//! word their outcomes.
+//! function of the database each (`migrations/0033` to `0037`, `0045` and `0046`); handlers here read requests,
+//! call them and word their outcomes.
 //!
 //! # Layout
 //! - [`products`]: the catalogue; [`stock`]: what of it is on hand
 //! - [`cart`], [`checkout`], [`orders`]: from choosing to ordering
 //! - [`intents`], [`events`]: paying, and what the provider tells of it
-//! - [`refunds`]: giving back
-//! - `points`: a part of the price; [`sale`]: the sale that an order becomes
+//! - [`refunds`]: giving back; [`unpark`]: what somebody had to look at
+//! - `points`: a part of the price; [`shipping`]: where it goes; [`sale`]: the sale that an order becomes
 //! - [`upkeep`]: what the shop does by itself: orders whose time is over, what the provider was not heard of
 //! - [`store`]: the SQL of all of them
 
@@ -23,8 +23,10 @@ mod points;
 pub mod products;
 pub mod refunds;
 pub mod sale;
+pub mod shipping;
 pub mod stock;
 pub mod store;
+pub mod unpark;
 pub mod upkeep;
 
 use std::ops::Deref;

@@ -1,113 +1,25 @@
 //! `/v1/orders`: what was ordered, for the customer who did and for the shop.
 
+mod view;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use sqlx::PgConnection;
-use utoipa::ToSchema;
 
-use super::store::orders::{self as store, Item, Order, Wanted};
-use super::{Shop, money, points, upkeep};
-use crate::clock::rfc3339_ms;
+use super::store::orders::{self as store, Wanted};
+use super::{Shop, points, upkeep};
 use crate::database;
 use crate::http::auth::{Action, Authenticated, Caller, Role};
 use crate::http::codes;
 use crate::http::commands::{self, Command, Kept};
 use crate::http::idempotency::IdempotencyKey;
-use crate::http::paging::{Page, Paging, Params};
+use crate::http::paging::{Page, Paging, Params, Period};
 use crate::http::problem::{Problem, ProblemDocument};
-use crate::ids::{AccountId, IntentId, MerchantId, ProductId, PurchaseId, SaleId};
-use crate::sales;
-use crate::sales::answer::MoneyAnswer;
-use crate::sales::stored::StoredSale;
+use crate::ids::{AccountId, IntentId, PurchaseId};
 
-/// An order. What was ordered never changes; its state does.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Order)]
-pub struct OrderView {
-    /// Its id, which is also the order id of its sale.
-    #[schema(value_type = String, example = "ord_01hf7yat00e8t8n6hpj7w9m4qk")]
-    pub id: PurchaseId,
-    /// `PENDING`, `PAID` or `CANCELLED`.
-    #[schema(example = "PENDING")]
-    pub state: String,
-    /// Why it is cancelled, or is about to be: `expired`, `customer`, `merchant`, `payment_canceled` or
-    /// `out_of_stock`.
-    pub ending: Option<String>,
-    /// Who ordered.
-    #[schema(value_type = String)]
-    pub customer_id: AccountId,
-    /// The customer's account address on its sale.
-    pub customer_address: Option<String>,
-    /// What was ordered.
-    pub items: Vec<OrderItemView>,
-    /// Of all items, without tax that comes on top.
-    pub subtotal: MoneyAnswer,
-    /// All tax, in the prices and on top.
-    pub tax: MoneyAnswer,
-    /// What was taken off.
-    pub discount: MoneyAnswer,
-    /// What is to be paid, or was.
-    pub total: MoneyAnswer,
-    /// What was given back, or is about to be.
-    pub refunded: MoneyAnswer,
-    /// How it is paid.
-    pub payment_intent: OrderIntentView,
-    /// The sale that it became, once it is PAID.
-    #[schema(value_type = Option<String>)]
-    pub sale_id: Option<SaleId>,
-    /// Where that sale's receipt is; whoever has this address may read it.
-    pub receipt_url: Option<String>,
-    /// When it was made.
-    pub created_at: String,
-    /// Until when it holds its pieces while it is PENDING.
-    pub expires_at: String,
-    /// When its payment was known of.
-    pub paid_at: Option<String>,
-    /// When it was cancelled.
-    pub cancelled_at: Option<String>,
-    /// Why somebody of the shop has to look at it; to staff alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parked: Option<String>,
-}
-
-/// What was ordered of a product.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = OrderItem)]
-pub struct OrderItemView {
-    /// The product.
-    #[schema(value_type = String)]
-    pub product_id: ProductId,
-    /// Its number.
-    pub sku: String,
-    /// Its name.
-    pub name: String,
-    /// Pieces.
-    pub quantity: i64,
-    /// Of one piece.
-    pub unit_price: MoneyAnswer,
-    /// Tax on all of them.
-    pub tax: MoneyAnswer,
-    /// Whether the price holds the tax.
-    pub tax_included: bool,
-    /// Of all of them, with tax.
-    pub total: MoneyAnswer,
-    /// Pieces that money was given back for, or is about to be.
-    pub refunded: i64,
-}
-
-/// An order's payment intent.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = OrderIntent)]
-pub struct OrderIntentView {
-    /// Its id: see `/v1/payment_intents`.
-    #[schema(value_type = String, example = "pi_01hf7yat00e8t8n6hpj7w9m4qk")]
-    pub id: IntentId,
-    /// `requires_payment_method`, `requires_confirmation`, `requires_action`, `processing`,
-    /// `requires_capture`, `canceled` or `succeeded`.
-    pub status: String,
-}
+pub use self::view::OrderView;
+use self::view::views;
+pub(super) use self::view::{Sold, view};
 
 /// List orders, newest first
 ///
@@ -117,6 +29,10 @@ pub struct OrderIntentView {
     params(
         ("state" = Option<String>, Query, description = "`PENDING`, `PAID` or `CANCELLED`"),
         ("customer" = Option<String>, Query, description = "for staff: those of one account"),
+        ("created_at[gte]" = Option<String>, Query, description = "RFC 3339; likewise `created_at[gt]`, `created_at[lte]`, `created_at[lt]`"),
+        ("created_at[gt]" = Option<String>, Query),
+        ("created_at[lte]" = Option<String>, Query),
+        ("created_at[lt]" = Option<String>, Query),
         ("limit" = Option<i64>, Query, description = "25 unless given", minimum = 1, maximum = 100),
         ("starting_after" = Option<String>, Query, description = "`next_cursor` of the page before"),
         ("ending_before" = Option<String>, Query, description = "the page that ends before this order"),
@@ -138,6 +54,7 @@ pub async fn list_orders(
     let state = params.take_as("state", "PENDING, PAID or CANCELLED", |text| {
         states.contains(&text).then(|| text.to_owned())
     })?;
+    let created = Period::take(&mut params, "created_at")?;
     let account = params.take_as("customer", "an account's id", |text| text.parse().ok())?;
     let paging = Paging::take(&mut params, |text| text.parse::<PurchaseId>().ok())?;
     params.finish()?;
@@ -153,12 +70,11 @@ pub async fn list_orders(
         merchant: caller.merchant,
         account,
         state,
+        created,
     };
     let mut db = shop.pool.acquire().await?;
-    let mut views = Vec::new();
-    for order in store::list(&mut db, &wanted, &paging).await? {
-        views.push(view(&mut db, &shop, &caller, order).await?);
-    }
+    let orders = store::list(&mut db, &wanted, &paging).await?;
+    let views = views(&mut db, &shop, &caller, orders).await?;
     Ok(Json(
         paging.page(views, |order: &OrderView| order.id.to_string()),
     ))
@@ -269,97 +185,4 @@ pub(super) fn owner(caller: &Caller, action: Action) -> Result<Option<AccountId>
 pub(super) fn missing() -> Problem {
     let detail = "there is no such order, or it is not yours";
     Problem::new(&codes::NOT_FOUND, detail)
-}
-
-/// An order as `caller` may see it.
-pub(super) async fn view(
-    db: &mut PgConnection,
-    shop: &Shop,
-    caller: &Caller,
-    order: Order,
-) -> Result<OrderView, Problem> {
-    let id = PurchaseId(order.order_id);
-    let items = store::items(db, caller.merchant, id).await?;
-    let sold = match order.recorded {
-        true => Sold::find(db, caller.merchant, &id.to_string()).await?,
-        false => Sold::default(),
-    };
-    let amount = |minor| money(minor, &order.currency);
-    Ok(OrderView {
-        id,
-        items: items
-            .into_iter()
-            .map(|row| item(row, &order.currency))
-            .collect(),
-        subtotal: amount(order.subtotal_minor),
-        tax: amount(order.tax_minor),
-        discount: amount(order.discount_minor),
-        total: amount(order.total_minor),
-        refunded: amount(order.refunded_minor),
-        state: order.state,
-        ending: order.ending,
-        customer_id: AccountId(order.account_id),
-        customer_address: order
-            .customer
-            .as_deref()
-            .map(counterfoil_proofs::hex::encode),
-        payment_intent: OrderIntentView {
-            id: IntentId(order.intent_id),
-            status: order.intent_state,
-        },
-        sale_id: sold.id,
-        receipt_url: sold.receipt_url(shop),
-        created_at: rfc3339_ms(order.created_at),
-        expires_at: rfc3339_ms(order.expires_at),
-        paid_at: order.paid_at.map(rfc3339_ms),
-        cancelled_at: order.cancelled_at.map(rfc3339_ms),
-        parked: order.parked.filter(|_| caller.role != Role::Customer),
-    })
-}
-
-/// What of an order or a refund is in the record of sales.
-#[derive(Default)]
-pub(super) struct Sold {
-    /// Its id there.
-    pub(super) id: Option<SaleId>,
-    sale: Option<StoredSale>,
-}
-
-impl Sold {
-    /// The sale with this order id.
-    pub(super) async fn find(
-        db: &mut PgConnection,
-        merchant: MerchantId,
-        order_id: &str,
-    ) -> Result<Self, sqlx::Error> {
-        let Some(id) = sales::store::id_of_order(db, merchant, order_id).await? else {
-            return Ok(Self::default());
-        };
-        // its row may be in an archive
-        let sale = sales::store::by_ids(db, merchant, &[id]).await?.pop();
-        Ok(Self {
-            id: Some(SaleId(id)),
-            sale,
-        })
-    }
-
-    /// Where its receipt is; none of one that is archived.
-    fn receipt_url(&self, shop: &Shop) -> Option<String> {
-        let sale = self.sale.as_ref()?;
-        Some(sales::answer::receipt_url(sale, &shop.site.public_url))
-    }
-}
-
-fn item(row: Item, currency: &str) -> OrderItemView {
-    OrderItemView {
-        product_id: ProductId(row.product_id),
-        sku: row.sku,
-        name: row.name,
-        quantity: row.quantity,
-        unit_price: money(row.price_minor, currency),
-        tax: money(row.tax_minor, currency),
-        tax_included: row.tax_included,
-        total: money(row.total_minor, currency),
-        refunded: row.refunded,
-    }
 }

@@ -29,13 +29,13 @@ pub(super) async fn redeem(
     let row = order_store::find(db, merchant, order, None).await?;
     let row = row.ok_or_else(orders::missing)?;
     let currency = Currency::from_code(&row.currency).ok_or_else(orders::missing)?;
-    // something is left to pay: only a payment makes an order PAID
-    let most = (currency, row.total_minor - 1);
+    let most = (currency, row.total_minor);
     let member = (order, Member::Account(account));
     let minor = redeem_for_order(db, merchant, member, points, most, now).await?;
     if order_store::discount(db, merchant, order, minor).await? {
         return Ok(());
     }
+    // only a payment makes an order PAID
     let detail = "nothing would be left to pay; redeem fewer points";
     Err(Problem::new(&codes::ORDER_FREE, detail))
 }

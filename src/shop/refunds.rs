@@ -2,6 +2,8 @@
 //! after the refund is reserved; once it has given the money back, the pieces return, and the refund is
 //! recorded beside the sale.
 
+mod view;
+
 use std::collections::BTreeMap;
 
 use axum::Json;
@@ -11,13 +13,12 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::orders::{Sold, missing, owner};
+use super::orders::{missing, owner};
 use super::store::orders as order_store;
-use super::store::refunds::{self as store, Begin, Refund};
+use super::store::refunds::{self as store, Begin};
 use super::{Shop, intents, money, upkeep};
-use crate::clock::rfc3339_ms;
 use crate::database;
-use crate::http::auth::{Action, Authenticated, Caller, Role};
+use crate::http::auth::{Action, Authenticated, Caller};
 use crate::http::body::JsonBytes;
 use crate::http::codes;
 use crate::http::commands::{self, Command, Kept};
@@ -25,11 +26,13 @@ use crate::http::idempotency::IdempotencyKey;
 use crate::http::object::{self, Field, Object, Quantity, Read, Shape};
 use crate::http::paging::{Page, Paging, Params};
 use crate::http::problem::{Fault, Problem, ProblemDocument};
-use crate::ids::{MerchantId, ProductId, PurchaseId, RefundId, SaleId};
+use crate::ids::{ProductId, PurchaseId, RefundId};
 use crate::limits;
 use crate::money::{Currency, parse_minor};
-use crate::sales::answer::MoneyAnswer;
 use crate::sales::request::{MONEY, Money};
+
+pub use self::view::RefundView;
+use self::view::{view, views};
 
 /// What is to be given back. With neither amount nor items: all that is left.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -70,53 +73,6 @@ static REFUND: &[Field] = &[
     Field::optional("restock", Shape::Flag),
     Field::optional("reason", Shape::Text),
 ];
-
-/// A refund of an order.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Refund)]
-pub struct RefundView {
-    /// Its id, which is also the order id of the refund in the record of sales.
-    #[schema(value_type = String, example = "re_01hf7yat00e8t8n6hpj7w9m4qk")]
-    pub id: RefundId,
-    /// Of which order.
-    #[schema(value_type = String)]
-    pub order_id: PurchaseId,
-    /// `pending`, `succeeded` or `failed`.
-    #[schema(example = "pending")]
-    pub status: String,
-    /// How much.
-    pub amount: MoneyAnswer,
-    /// `requested`; `out_of_stock` or `order_cancelled`: the payment came too late, and goes back by itself.
-    pub cause: String,
-    /// Why.
-    pub reason: String,
-    /// Pieces that it is for.
-    pub items: Vec<RefundPieces>,
-    /// Whether they go back into the stock.
-    pub restock: bool,
-    /// The refund in the record of sales.
-    #[schema(value_type = Option<String>)]
-    pub sale_id: Option<SaleId>,
-    /// Why it failed, or has to be asked for again; to staff alone.
-    pub last_error: Option<String>,
-    /// When it was asked for.
-    pub created_at: String,
-    /// When it succeeded or failed.
-    pub settled_at: Option<String>,
-    /// Why somebody of the shop has to look at it; to staff alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parked: Option<String>,
-}
-
-/// Pieces of a refund.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RefundPieces {
-    /// The product.
-    #[schema(value_type = String)]
-    pub product_id: ProductId,
-    /// Pieces.
-    pub quantity: i64,
-}
 
 /// Refund an order, whole or in part
 ///
@@ -168,10 +124,11 @@ pub async fn refund_order(
         reason: &wanted.reason,
     };
     let outcome = store::begin(&mut tx, &caller, &begin, now).await?;
-    if outcome == "exceeds" {
-        return Err(exceeds(&mut tx, &caller, order).await?);
+    match outcome.as_str() {
+        "exceeds" => return Err(exceeds(&mut tx, &caller, order).await?),
+        "pieces" => return Err(too_many(&mut tx, &caller, order, &wanted).await?),
+        outcome => begun(outcome)?,
     }
-    begun(&outcome)?;
     let row = store::find(&mut tx, caller.merchant, refund).await?;
     if let Some(row) = &row {
         // shares of pieces may be finer than the provider counts
@@ -221,10 +178,8 @@ pub async fn list_refunds(
     order_store::find(&mut db, caller.merchant, order, account)
         .await?
         .ok_or_else(missing)?;
-    let mut views = Vec::new();
-    for row in store::list(&mut db, caller.merchant, order, &paging).await? {
-        views.push(view(&mut db, &caller, row).await?);
-    }
+    let rows = store::list(&mut db, caller.merchant, order, &paging).await?;
+    let views = views(&mut db, &caller, rows).await?;
     Ok(Json(
         paging.page(views, |row: &RefundView| row.id.to_string()),
     ))
@@ -363,6 +318,33 @@ async fn exceeds(
     Ok(Problem::new(&codes::REFUND_EXCEEDS, detail).with("left", left.value))
 }
 
+/// What a refund of pieces that are not the order's, or not any more, is answered with: the first of them is named.
+async fn too_many(
+    db: &mut PgConnection,
+    caller: &Caller,
+    order: PurchaseId,
+    wanted: &Wanted,
+) -> Result<Problem, Problem> {
+    let items = order_store::items(db, caller.merchant, &[order.0]).await?;
+    let left = |product: ProductId| {
+        let item = items.iter().find(|item| item.product_id == product.0);
+        item.map(|item| item.quantity - item.refunded)
+    };
+    let pieces = wanted.pieces.iter().flatten();
+    let wrong = pieces
+        .map(|(product, count)| (product, count, left(*product)))
+        .find(|(_, count, left)| left.is_none_or(|left| left < **count));
+    let detail = match wrong {
+        Some((product, count, Some(left))) => {
+            format!("{left} of {product} can still be given back, not {count}")
+        }
+        Some((product, _, None)) => format!("{product} is not in this order"),
+        // given back by another refund, in between
+        None => "more pieces than are left of a product".to_owned(),
+    };
+    Ok(Problem::new(&codes::PIECES_INVALID, detail))
+}
+
 fn begun(outcome: &str) -> Result<(), Problem> {
     Err(match outcome {
         "refunding" => return Ok(()),
@@ -370,41 +352,6 @@ fn begun(outcome: &str) -> Result<(), Problem> {
         "parked" => Problem::new(&codes::ORDER_PARKED, "read the order to see why"),
         "nothing" => Problem::new(&codes::NOTHING_TO_REFUND, "nothing is left to give back"),
         "currency" => Problem::new(&codes::REFUND_CURRENCY, "the order is in another currency"),
-        "pieces" => Problem::new(
-            &codes::PIECES_INVALID,
-            "more pieces than are left of a product, or none of this order's",
-        ),
         _ => missing(),
-    })
-}
-
-async fn view(db: &mut PgConnection, caller: &Caller, row: Refund) -> Result<RefundView, Problem> {
-    let id = RefundId(row.refund_id);
-    let merchant: MerchantId = caller.merchant;
-    let pieces = store::pieces(db, merchant, id).await?;
-    let sold = match row.recorded {
-        true => Sold::find(db, merchant, &id.to_string()).await?,
-        false => Sold::default(),
-    };
-    Ok(RefundView {
-        id,
-        order_id: PurchaseId(row.order_id),
-        amount: money(row.amount_minor, &row.currency),
-        status: row.state,
-        cause: row.cause,
-        reason: row.reason,
-        items: pieces
-            .into_iter()
-            .map(|(product_id, quantity)| RefundPieces {
-                product_id,
-                quantity,
-            })
-            .collect(),
-        restock: row.restock,
-        sale_id: sold.id,
-        last_error: row.last_error.filter(|_| caller.role != Role::Customer),
-        created_at: rfc3339_ms(row.created_at),
-        settled_at: row.settled_at.map(rfc3339_ms),
-        parked: row.parked.filter(|_| caller.role != Role::Customer),
     })
 }

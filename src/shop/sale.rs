@@ -14,7 +14,7 @@ use super::store::orders::{self, Item, Order};
 use super::store::refunds;
 use crate::database;
 use crate::http::codes;
-use crate::http::object::{Object, Quantity};
+use crate::http::object::{Object, Quantity, TextMap};
 use crate::http::problem::{Fault, Problem};
 use crate::ids::{AccountId, IntentId, MerchantId, PurchaseId, RefundId};
 use crate::money::{Currency, format_minor};
@@ -70,7 +70,7 @@ pub(super) async fn record_order(
     let Some(order) = orders::find(db, merchant, id, None).await? else {
         return Ok(Recorded::NONE);
     };
-    let items = orders::items(db, merchant, id).await?;
+    let items = orders::items(db, merchant, &[id.0]).await?;
     match record(shop, db, merchant, of_order(id, &order, &items)).await? {
         Ok(recorded) => Ok(recorded),
         Err(why) => {
@@ -184,7 +184,7 @@ fn of_order(id: PurchaseId, order: &Order, items: &[Item]) -> SaleRequest {
         payments: Some(paid(order.total_minor, &order.currency)),
         tax_total: Some(amount(order.tax_minor)),
         discount_total: discount,
-        metadata: None,
+        metadata: (!order.metadata.is_empty()).then(|| TextMap(order.metadata.0.clone())),
         idempotency_key: None,
     }
 }

@@ -47,6 +47,8 @@ types! {
     OrderRefunded = "order.refunded";
     /// Somebody of the shop has to look at an order.
     OrderParked = "order.parked";
+    /// Somebody of the shop has dealt with a parked order.
+    OrderUnparked = "order.unparked";
     /// A payment was declined or failed; once for the same words in a row.
     PaymentFailed = "payment.failed";
     /// A payment that came too late was given back.

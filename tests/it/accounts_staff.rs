@@ -186,6 +186,13 @@ async fn whoever_is_narrowed_gives_no_more_than_it_has() {
     issue(&app.admin, json!({"role": "pos", "scope": ""}))
         .await
         .problem("scope_unknown");
+    let of_admins = json!({"role": "pos", "scope": "sales:record keys:manage"});
+    let refused = issue(&app.admin, of_admins).await;
+    let refused = refused.problem("scope_of_other_role");
+    assert_eq!(
+        refused["errors"][0]["detail"],
+        "the role pos has no keys:manage"
+    );
 
     // a session likewise
     hired(&app, "admin", "boss@shop.example").await;

@@ -1,5 +1,6 @@
 //! A merchant's programme and its members' points, as tills and customers meet them.
 
+mod cost;
 mod ledger;
 mod races;
 mod routes;

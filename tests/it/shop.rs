@@ -2,6 +2,7 @@
 
 mod bounds;
 mod buying;
+mod described;
 mod drill;
 pub(crate) mod examples;
 mod last_piece;

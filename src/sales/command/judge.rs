@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Reference;
 use crate::clock::{from_unix_ms, unix_ms};
 use crate::http::codes::{self, Code};
-use crate::http::object::{Object, TextMap, escape};
+use crate::http::object::{Object, TextMap};
 use crate::http::problem::Fault;
 use crate::ids::account_address;
 use crate::limits;
@@ -255,28 +255,8 @@ impl Judge {
         judged.collect()
     }
 
-    pub(super) fn metadata(&mut self, TextMap(map): TextMap) -> Metadata {
-        if map.len() > limits::METADATA_KEYS {
-            let detail = format!("at most {} keys, not {}", limits::METADATA_KEYS, map.len());
-            self.fault("/metadata", &codes::TOO_MANY_KEYS, detail);
-        }
-        for (key, value) in map.iter().take(limits::METADATA_KEYS) {
-            let at = MetadataPointer(key);
-            self.text(&at, key, limits::METADATA_KEY_CHARS);
-            if key.is_empty() {
-                self.fault(&at.to_string(), &codes::TEXT_EMPTY, "a key is not empty");
-            }
-            self.text(&at, value, limits::METADATA_VALUE_CHARS);
-        }
-        Metadata::new(map)
-    }
-}
-
-/// The JSON pointer of an entry, written only where something is wrong.
-struct MetadataPointer<'a>(&'a str);
-
-impl fmt::Display for MetadataPointer<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/metadata/{}", escape(self.0))
+    pub(super) fn metadata(&mut self, metadata: TextMap) -> Metadata {
+        self.faults.extend(metadata.faults_of_metadata("/metadata"));
+        Metadata::new(metadata.0)
     }
 }

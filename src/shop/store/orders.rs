@@ -1,13 +1,18 @@
 //! Orders.
 
+use std::collections::BTreeMap;
+
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgExecutor, Result};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::http::auth::Caller;
-use crate::http::paging::Paging;
+use crate::http::object::TextMap;
+use crate::http::paging::{Paging, Period};
 use crate::ids::{AccountId, IntentId, MerchantId, PurchaseId};
 use crate::limits;
+use crate::shop::shipping::Shipping;
 
 /// An order, with what is known of its payment.
 #[derive(Debug, Clone)]
@@ -30,6 +35,8 @@ pub struct Order {
     pub cancelled_at: Option<OffsetDateTime>,
     pub recorded: bool,
     pub parked: Option<String>,
+    pub metadata: Json<BTreeMap<String, String>>,
+    pub shipping: Option<Json<Shipping>>,
     pub intent_id: Uuid,
     pub intent_state: String,
 }
@@ -38,6 +45,7 @@ pub struct Order {
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "columns, described in the migration")]
 pub struct Item {
+    pub order_id: Uuid,
     pub product_id: Uuid,
     pub sku: String,
     pub name: String,
@@ -71,6 +79,8 @@ pub struct Wanted {
     pub account: Option<AccountId>,
     /// Those in one state alone.
     pub state: Option<String>,
+    /// Those made within.
+    pub created: Period,
 }
 
 /// Makes an order of the account's active cart: `placed`, `empty`, `problems`, `too_large`,
@@ -116,6 +126,26 @@ pub async fn discount(
     .await
 }
 
+/// Keeps what was said of an order that was placed in this transaction.
+pub async fn describe(
+    conn: &mut PgConnection,
+    merchant: MerchantId,
+    order: PurchaseId,
+    metadata: &TextMap,
+    shipping: Option<&Shipping>,
+) -> Result<()> {
+    sqlx::query!(
+        "select describe_order($1, $2, $3, $4)",
+        merchant.0,
+        order.0,
+        Json(metadata) as _,
+        shipping.map(Json) as _,
+    )
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
 /// An order is not wanted any more, or its time is over: `cancelled`, `ending`, `paid` or `unknown`. With an
 /// account, where it is that account's.
 pub async fn end(
@@ -140,6 +170,27 @@ pub async fn end(
     .await
 }
 
+/// Somebody has dealt with what an order or its refunds were parked for: `unparked`, `unknown`, `pending` or
+/// `not_parked`.
+pub async fn unpark(
+    conn: &mut PgConnection,
+    caller: &Caller,
+    order: PurchaseId,
+    reason: &str,
+    now: OffsetDateTime,
+) -> Result<String> {
+    sqlx::query_scalar!(
+        r#"select unpark_order($1, $2, $3, $4, $5) as "outcome!""#,
+        caller.merchant.0,
+        order.0,
+        reason,
+        caller.who.to_string(),
+        now,
+    )
+    .fetch_one(conn)
+    .await
+}
+
 /// One order; with an account, where it is that account's.
 pub async fn find(
     conn: &mut PgConnection,
@@ -149,11 +200,12 @@ pub async fn find(
 ) -> Result<Option<Order>> {
     sqlx::query_as!(
         Order,
-        "select o.order_id, o.account_id, o.state, o.currency, o.subtotal_minor, o.tax_minor, o.discount_minor,
+        r#"select o.order_id, o.account_id, o.state, o.currency, o.subtotal_minor, o.tax_minor, o.discount_minor,
                 o.total_minor, o.refunded_minor, o.customer, o.created_at, o.expires_at, o.ending, o.paid_at,
-                o.cancelled_at, o.recorded, o.parked, i.intent_id, i.state as intent_state
+                o.cancelled_at, o.recorded, o.parked, i.intent_id, i.state as intent_state,
+                o.metadata as "metadata: Json<BTreeMap<String, String>>", o.shipping as "shipping: Json<Shipping>"
          from shop_order o join payment_intent i on i.merchant_id = o.merchant_id and i.order_id = o.order_id
-         where o.merchant_id = $1 and o.order_id = $2 and ($3::uuid is null or o.account_id = $3)",
+         where o.merchant_id = $1 and o.order_id = $2 and ($3::uuid is null or o.account_id = $3)"#,
         merchant.0,
         order.0,
         account.map(|account| account.0),
@@ -167,11 +219,15 @@ macro_rules! page {
     ($db:expr, $wanted:expr, $edge:expr, $rows:expr, $whose:literal, $beyond:literal, $order:literal) => {
         sqlx::query_as!(
             Order,
-            "select o.order_id, o.account_id, o.state, o.currency, o.subtotal_minor, o.tax_minor, o.discount_minor,
+            r#"select o.order_id, o.account_id, o.state, o.currency, o.subtotal_minor, o.tax_minor, o.discount_minor,
                     o.total_minor, o.refunded_minor, o.customer, o.created_at, o.expires_at, o.ending, o.paid_at,
-                    o.cancelled_at, o.recorded, o.parked, i.intent_id, i.state as intent_state
+                    o.cancelled_at, o.recorded, o.parked, i.intent_id, i.state as intent_state,
+                    o.metadata as "metadata: Json<BTreeMap<String, String>>", o.shipping as "shipping: Json<Shipping>"
              from shop_order o join payment_intent i on i.merchant_id = o.merchant_id and i.order_id = o.order_id
-             where o.merchant_id = $1 and ($3::text is null or o.state = $3) and "
+             where o.merchant_id = $1 and ($3::text is null or o.state = $3)
+               and ($6::timestamptz is null or o.created_at >= $6) and ($7::timestamptz is null or o.created_at > $7)
+               and ($8::timestamptz is null or o.created_at <= $8) and ($9::timestamptz is null or o.created_at < $9)
+               and "#
                 + $whose
                 + " and o.order_id "
                 + $beyond
@@ -183,6 +239,10 @@ macro_rules! page {
             $wanted.state,
             $edge.0,
             $rows,
+            $wanted.created.from,
+            $wanted.created.after,
+            $wanted.created.to,
+            $wanted.created.before,
         )
         .fetch_all($db)
         .await
@@ -216,18 +276,18 @@ pub async fn list(
     }
 }
 
-/// What was ordered.
+/// What was ordered with these orders.
 pub async fn items(
     conn: &mut PgConnection,
     merchant: MerchantId,
-    order: PurchaseId,
+    orders: &[Uuid],
 ) -> Result<Vec<Item>> {
     sqlx::query_as!(
         Item,
-        "select product_id, sku, name, quantity, price_minor, tax_minor, tax_included, total_minor, refunded
-         from shop_order_item where merchant_id = $1 and order_id = $2 order by product_id",
+        "select order_id, product_id, sku, name, quantity, price_minor, tax_minor, tax_included, total_minor, refunded
+         from shop_order_item where merchant_id = $1 and order_id = any($2) order by order_id, product_id",
         merchant.0,
-        order.0,
+        orders,
     )
     .fetch_all(conn)
     .await

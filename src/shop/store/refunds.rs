@@ -247,22 +247,22 @@ pub async fn given(
     .await
 }
 
-/// Pieces that a refund is for.
+/// Pieces that these refunds are for, each beside its refund.
 pub async fn pieces(
     conn: &mut PgConnection,
     merchant: MerchantId,
-    refund: RefundId,
-) -> Result<Vec<(ProductId, i64)>> {
+    refunds: &[Uuid],
+) -> Result<Vec<(Uuid, ProductId, i64)>> {
     let rows = sqlx::query!(
-        "select product_id, quantity from shop_refund_item
-         where merchant_id = $1 and refund_id = $2 order by product_id",
+        "select refund_id, product_id, quantity from shop_refund_item
+         where merchant_id = $1 and refund_id = any($2) order by refund_id, product_id",
         merchant.0,
-        refund.0,
+        refunds,
     );
     let rows = rows.fetch_all(conn).await?;
     let pieces = rows.into_iter();
     Ok(pieces
-        .map(|row| (ProductId(row.product_id), row.quantity))
+        .map(|row| (row.refund_id, ProductId(row.product_id), row.quantity))
         .collect())
 }
 

@@ -270,56 +270,6 @@ async fn redeeming_keeps_the_programmes_bounds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn points_are_adjusted_with_a_reason() {
-    let app = shop(plain()).await;
-    let admin = &app.admin;
-    let adjust = async |key: &str, points: &str, reason: &str| {
-        let body = json!({"member": ADA, "points": points, "reason": reason});
-        admin
-            .post("/v1/loyalty/adjustments", key, body.to_string())
-            .await
-    };
-    assert_eq!(
-        adjust("k", "5", "").await.expect(422).json()["code"],
-        "text_empty"
-    );
-    assert_eq!(
-        adjust("k", "-5", "x").await.expect(409).json()["code"],
-        "points_insufficient"
-    );
-    assert_eq!(
-        adjust("k-1", "5.5", "sorry").await.expect(200).json()["available"],
-        "5.5"
-    );
-    let taken = adjust("k-2", "-2", "a mistake").await.expect(200);
-    assert_eq!(taken.json()["balance"], "3.5");
-    assert_eq!(
-        adjust("k-2", "-2", "a mistake").await.expect(200).text,
-        taken.text
-    );
-    adjust("k-3", "-4", "too many").await.expect(409);
-    assert_eq!(entries(admin, ADA).await, ["adjust - 5.5", "adjust - -2"]);
-    let page = admin
-        .get(&format!("/v1/loyalty/members/{ADA}/entries?limit=1"))
-        .await
-        .expect(200)
-        .json();
-    assert_eq!(
-        (&page["data"][0]["reason"], &page["has_more"]),
-        (&json!("a mistake"), &json!(true))
-    );
-    let next = format!(
-        "/v1/loyalty/members/{ADA}/entries?starting_after={}",
-        page["next_cursor"].as_str().expect("more")
-    );
-    assert_eq!(
-        admin.get(&next).await.expect(200).json()["data"][0]["points"],
-        "5.5"
-    );
-    check_ledger(&app.db.owner).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_quote_is_what_the_purchase_earns() {
     let app = shop(with(
         json!({"first_purchase_bonus": "9", "daily_limit": "15"}),

@@ -200,6 +200,11 @@ fn orders() -> Vec<Row> {
             "/v1/orders/ord_0/cancel",
             [401, 403, 403, 404, 404, 404],
         ),
+        row(
+            Method::POST,
+            "/v1/orders/ord_0/unpark",
+            [401, 403, 403, 404, 404, 403],
+        ),
         row(Method::POST, refunds, [401, 403, 403, 404, 404, 403]),
         row(Method::GET, refunds, named),
         row(Method::GET, "/v1/orders/ord_0/refunds/re_0", named),

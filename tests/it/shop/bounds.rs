@@ -181,8 +181,8 @@ async fn money_that_went_back_elsewhere_is_seen() {
         .post(&path, "r", "{}")
         .await
         .problem("order_parked");
+    check_unparking(&store, id).await;
     // what somebody has looked at is not told again, though the provider names it with all that follows
-    store.run("update shop_order set parked = null").await;
     for (back, parks) in [(400, false), (500, true)] {
         let note = format!("select note_charge(provider_ref, {back}) from payment_intent");
         store.run(&note).await;
@@ -190,6 +190,36 @@ async fn money_that_went_back_elsewhere_is_seen() {
         let order = store.admin.get(&path).await.expect(200).json();
         assert_eq!(order["parked"].is_string(), parks, "{order}");
     }
+}
+
+/// An administrator says what was done about it, once.
+async fn check_unparking(store: &Store, id: &str) {
+    let path = format!("/v1/orders/{id}/unpark");
+    let done = r#"{"reason": "the lamp was counted in"}"#;
+    let unparked = store.admin.post(&path, "u", done).await.expect(200);
+    assert!(unparked.json().get("parked").is_none(), "{}", unparked.text);
+    let again = store.admin.post(&path, "u", done).await.expect(200);
+    assert_eq!(again.text, unparked.text);
+    store
+        .admin
+        .post(&path, "u2", done)
+        .await
+        .problem("order_not_parked");
+    store
+        .admin
+        .post(&path, "u3", r#"{"reason": " "}"#)
+        .await
+        .problem("text_empty");
+    let events = store.admin.get("/v1/events").await.expect(200).json();
+    let told = &events["data"][0];
+    assert_eq!(told["type"], "order.unparked");
+    assert_eq!(told["data"]["reason"], "the lamp was counted in");
+    assert!(
+        told["data"]["was"][0]
+            .as_str()
+            .is_some_and(|was| was.contains("gave back")),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,7 +111,7 @@ async fn points_of_an_order_that_ends_are_there_again() {
     put(&customer, &lamp, 1).await.expect(200);
     for (points, code) in [
         ("51", "points_insufficient"),
-        ("100", "points_out_of_bounds"),
+        ("101", "points_out_of_bounds"),
         ("-1", "money_negative"),
         ("x", "money_malformed"),
     ] {
@@ -122,6 +122,13 @@ async fn points_of_an_order_that_ends_are_there_again() {
             .problem(code);
     }
     assert_eq!(store.stock(&lamp).await, (4, 0), "a refusal holds nothing");
+    let buyer = store.customer().await;
+    bought(&buyer, &lamp, 1, json!({}), "one").await;
+    let cord = stocked(&store.admin, "CORD", "1.00", 1).await;
+    put(&buyer, &cord, 1).await.expect(200);
+    let all = json!({"redeem_points": "10"}).to_string();
+    let refused = buyer.post("/v1/checkout", "two", all).await;
+    refused.problem("order_free");
     let body = json!({"redeem_points": "50"}).to_string();
     let order = customer
         .post("/v1/checkout", "two", body)

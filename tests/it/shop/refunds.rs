@@ -255,6 +255,22 @@ async fn check_bounds(store: &Store, order: &Value, lamp: &str) {
     ] {
         refund(store, order, "r2", body).await.problem(code);
     }
+    for (product, quantity, detail) in [
+        (
+            lamp,
+            3,
+            format!("2 of {lamp} can still be given back, not 3"),
+        ),
+        (
+            "prd_01hf7yat00e8t8n6hpj7w9m4qk",
+            1,
+            "prd_01hf7yat00e8t8n6hpj7w9m4qk is not in this order".to_owned(),
+        ),
+    ] {
+        let body = json!({"items": [{"product_id": product, "quantity": quantity}]});
+        let refused = refund(store, order, "r2", body).await;
+        assert_eq!(refused.problem("pieces_invalid")["detail"], detail);
+    }
     let body = json!({"amount": {"value": "66.67", "currency": "INR"}});
     let refused = refund(store, order, "r2", body).await;
     let refused = refused.problem("refund_exceeds");
