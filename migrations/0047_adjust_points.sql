@@ -1,6 +1,6 @@
--- Points by hand go to nobody who is not there: an account that does not exist cannot spend them. A wallet always
+-- Points by hand go to nobody who cannot spend them: an account that is there, open, and a customer's. A wallet always
 -- exists, and so does whoever has earned before.
--- adjusted; too_few: so many are not there; unknown: there is no such account.
+-- adjusted; too_few: so many are not there; unknown: there is no such customer.
 create or replace function adjust_points(
     p_merchant uuid,
     p_member   bytea,
@@ -19,7 +19,8 @@ begin
     if p_points > 0 then
         if octet_length(p_member) = 16
            and not exists (select from account a
-                           where a.merchant_id = p_merchant and a.account_id = encode(p_member, 'hex')::uuid)
+                           where a.merchant_id = p_merchant and a.account_id = encode(p_member, 'hex')::uuid
+                             and a.role = 'customer' and a.closed_at is null)
            and not exists (select from loyalty_member o where o.merchant_id = p_merchant and o.member = p_member) then
             return 'unknown';
         end if;

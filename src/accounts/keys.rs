@@ -273,9 +273,11 @@ fn judge(mut read: Read<KeyRequest>, now: OffsetDateTime) -> Result<Wanted, Prob
         read.add(fault);
     }
     let scopes = fields::scope(&mut read, scope.as_deref());
-    let other = known.and_then(|role| beyond(role, scopes.as_deref().unwrap_or_default()));
-    if let (Some(role), Some(action)) = (known, other) {
-        let detail = format!("the role {} has no {}", role.as_str(), action.name());
+    let other = known.map_or_else(String::new, |role| {
+        beyond(role, scopes.as_deref().unwrap_or_default()).join(", ")
+    });
+    if !other.is_empty() {
+        let detail = format!("the role {role} has no {other}");
         read.add(Fault::new("/scope", &codes::SCOPE_OF_OTHER_ROLE, detail));
     }
     let expires_at = match expires_at.as_deref().map(milliseconds) {
@@ -303,12 +305,13 @@ fn judge(mut read: Read<KeyRequest>, now: OffsetDateTime) -> Result<Wanted, Prob
     }
 }
 
-/// What one of the scopes stands for and a role may not do.
-fn beyond(role: Role, scopes: &[String]) -> Option<Action> {
-    let named = |action: &Action| scopes.iter().any(|name| name == action.name());
-    Action::ALL
-        .into_iter()
-        .find(|action| named(action) && !role.may(*action))
+/// Those of the scopes that stand for what a role may not do.
+fn beyond(role: Role, scopes: &[String]) -> Vec<&'static str> {
+    let others = Action::ALL.into_iter().filter(|action| !role.may(*action));
+    let names = others.map(Action::name);
+    names
+        .filter(|name| scopes.iter().any(|scope| scope == name))
+        .collect()
 }
 
 /// A time as the database keeps it: in milliseconds, the rest cut off.

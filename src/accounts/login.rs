@@ -40,7 +40,8 @@ pub struct LoginRequest {
     /// Its password.
     #[schema(value_type = String, format = Password)]
     pub password: SecretString,
-    /// What the session is narrowed to, separated by spaces; all that the role may unless given.
+    /// What the session is narrowed to, separated by spaces; all that the role may unless given. What the role may
+    /// not is left out: the answer has what the session got.
     pub scope: Option<String>,
 }
 

@@ -84,8 +84,8 @@ fn judge(site: &Site, held: &Held, token: &RefreshToken) -> Shown {
 
 /// Go on with a session
 ///
-/// Gives another access token and another refresh token. Keep the new one: the old one is good for a moment
-/// more, in case this answer is lost, and gives the same answer again. Later it ends the session.
+/// Gives another access token and another refresh token. Keep the new one: the old one is good for 30
+/// seconds more, in case this answer is lost, and gives the same answer again. Later it ends the session.
 #[utoipa::path(
     post, path = "/v1/auth/refresh", tag = "Accounts", request_body = RefreshRequest, security(()),
     responses(

@@ -4,11 +4,13 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use serde::Serialize;
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime, UtcOffset};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::codes;
 use super::problem::Problem;
+use crate::clock::unix_ms;
 use crate::limits;
 
 /// The query parameters of a request, taken one by one.
@@ -85,6 +87,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
     }
 }
 
+/// How far the time in an id and the time beside it lie apart at most.
+const SLACK: Duration = Duration::minutes(1);
+
 /// The times that a list is narrowed to: all of those that are given hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Period {
@@ -118,6 +123,19 @@ impl Period {
             to: time("lte")?,
             before: time("lt")?,
         })
+    }
+
+    /// The first and the last id (UUIDv7, RFC 9562) that what was made within can have, generously: by them an index
+    /// on ids finds the period. An id is made a moment before or after the time that is kept beside it.
+    pub fn ids(&self) -> (Uuid, Uuid) {
+        let first = self
+            .from
+            .max(self.after)
+            .map(|at| unix_ms(at.saturating_sub(SLACK)));
+        let last = [self.to, self.before].into_iter().flatten().min();
+        let last = last.map(|at| unix_ms(at.saturating_add(SLACK)));
+        let id = |ms: i64| Uuid::from_u128(u128::try_from(ms).unwrap_or(0) << 80);
+        (first.map_or(Uuid::nil(), id), last.map_or(Uuid::max(), id))
     }
 }
 

@@ -412,7 +412,7 @@ async fn adjusted(
             Ok(Kept::ok(&view))
         }
         Changed::Unknown => {
-            let detail = "there is no such account; a wallet is named by its address, 0x…";
+            let detail = "there is no such customer, or the account is closed; a wallet is named by its address, 0x…";
             let fault = Fault::new("/member", &codes::MEMBER_INVALID, detail);
             Err(Problem::of_faults(vec![fault]))
         }

@@ -259,7 +259,7 @@ pub enum Changed {
     TooMany,
     /// The redemption is there already.
     Exists,
-    /// There is no such redemption, or no such account.
+    /// There is no such redemption, or no such customer.
     Unknown,
 }
 

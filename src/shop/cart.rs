@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::products::missing;
-use super::store::carts::{self as store, CartProblem, Line, Put};
+use super::store::carts::{self as store, CartProblem, ItemPut, Line, Put};
 use super::{Shop, money};
 use crate::clock::rfc3339_ms;
 use crate::http::auth::{Authenticated, Caller};
@@ -169,17 +169,17 @@ pub async fn put_item(
     };
     let mut db = shop.pool.acquire().await?;
     let outcome = store::put(&mut db, caller.merchant, account, &put, clock.now()).await?;
-    match outcome.as_str() {
-        "put" => Ok(Json(view(&mut db, &caller, account).await?).into_response()),
-        "currency_differs" => Err(Problem::new(
+    match outcome {
+        ItemPut::Put => Ok(Json(view(&mut db, &caller, account).await?).into_response()),
+        ItemPut::CurrencyDiffers => Err(Problem::new(
             &codes::CART_CURRENCY,
             "the cart holds products in another currency; order those first, or empty it",
         )),
-        "too_many" => {
+        ItemPut::TooMany => {
             let detail = format!("at most {} products", limits::CART_PRODUCTS);
             Err(Problem::new(&codes::CART_FULL, detail))
         }
-        _ => Err(missing()),
+        ItemPut::ProductUnknown => Err(missing()),
     }
 }
 

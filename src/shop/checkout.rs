@@ -11,7 +11,7 @@ use super::orders::{self, OrderView};
 use super::shipping::{self, SHIPPING, Shipping};
 use super::store::carts;
 use super::store::intents as intent_store;
-use super::store::orders::{self as store, Order, Place};
+use super::store::orders::{self as store, Order, Place, Placed};
 use super::{Shop, intents};
 use crate::database;
 use crate::http::auth::{Authenticated, Caller};
@@ -29,18 +29,22 @@ use crate::loyalty::points::{DECIMALS, Points};
 /// How the cart is to be ordered.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Checkout, example = json!({}))]
+#[schema(as = Checkout, example = json!({
+    "metadata": {"gift": "yes"},
+    "shipping": {"name": "Ada Byron", "address": {"line1": "12 St James's Square", "city": "London", "country": "GB"}}
+}))]
 pub struct CheckoutRequest {
     /// The customer's account address that is to stand on the sale.
     pub customer_address: Option<String>,
     /// Points that are to pay a part, a decimal string: what they are worth is taken off. They are given back
     /// when the order is cancelled, or all of its money is given back.
     pub redeem_points: Option<String>,
-    /// Whatever else belongs to the order: at most 50 keys of 40 characters, values of 500. It stands in the
-    /// details of the sale, so it is anchored with it.
+    /// Whatever else belongs to the order: at most 50 keys of 40 characters, values of 500. It stands in the details
+    /// of the sale, so it is anchored with it, whoever has the receipt reads it, and it cannot be taken back: nothing
+    /// personal belongs here.
     #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
     pub metadata: Option<TextMap>,
-    /// Where the pieces are to be sent. It is kept with the order alone.
+    /// Where the pieces are to be sent. It is in no sale, receipt or event.
     #[schema(value_type = Option<Shipping>)]
     pub shipping: Option<Object<Shipping>>,
 }
@@ -121,12 +125,15 @@ pub async fn checkout(
         expires_at: now + limits::HOLD_TIME,
     };
     let outcome = store::place(&mut tx, caller.merchant, account, &place, now).await?;
-    if outcome != "placed" {
-        return Err(refused(&mut tx, &caller, account, &outcome).await?);
+    if outcome != Placed::Placed {
+        return Err(refused(&mut tx, &caller, account, outcome).await?);
     }
     if !wanted.is_bare() {
         let (metadata, shipping) = (&wanted.metadata, wanted.shipping.as_ref());
-        store::describe(&mut tx, caller.merchant, place.order, metadata, shipping).await?;
+        let said = store::describe(&mut tx, caller.merchant, place.order, metadata, shipping);
+        if !said.await? {
+            return Err(orders::missing());
+        }
     }
     if let Some(points) = wanted.points {
         let of = (place.order, account);
@@ -201,18 +208,18 @@ async fn refused(
     db: &mut PgConnection,
     caller: &Caller,
     account: AccountId,
-    outcome: &str,
+    outcome: Placed,
 ) -> Result<Problem, Problem> {
     Ok(match outcome {
-        "empty" => Problem::new(&codes::CART_EMPTY, "put something into the cart first"),
-        "too_large" => Problem::new(&codes::ORDER_TOO_LARGE, "order it in parts"),
-        "pending" => {
+        Placed::Empty => Problem::new(&codes::CART_EMPTY, "put something into the cart first"),
+        Placed::TooLarge => Problem::new(&codes::ORDER_TOO_LARGE, "order it in parts"),
+        Placed::Pending => {
             let most = limits::PENDING_ORDERS;
             let detail = format!("{most} orders of yours are not paid; pay or cancel one of them");
             Problem::new(&codes::TOO_MANY_PENDING, detail)
         }
-        "zero" => Problem::new(&codes::ORDER_FREE, "there is nothing to pay"),
-        _ => {
+        Placed::Zero => Problem::new(&codes::ORDER_FREE, "there is nothing to pay"),
+        Placed::Placed | Placed::Problems => {
             let problems = carts::problems(db, caller.merchant, account).await?;
             let has = |code: &str| problems.iter().any(|problem| problem.code == code);
             let (code, detail) = if has("product_inactive") {

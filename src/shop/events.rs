@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgTransaction};
 use utoipa::ToSchema;
 
 use super::sale::{self, Recorded};
-use super::store::intents::{self as store, Paid};
+use super::store::intents::{self as store, Paid, Settled};
 use super::store::refunds;
 use super::{Shop, points, upkeep};
 use crate::database;
@@ -159,10 +159,10 @@ pub(super) async fn apply_intent(
                 event: said.source,
                 refund,
             };
-            store::settle(&mut *tx, merchant, intent, &paid, now).await?
+            Some(store::settle(&mut *tx, merchant, intent, &paid, now).await?)
         }
         IntentState::Canceled => {
-            store::cancel(&mut *tx, merchant, intent, Some(&told.id), now).await?
+            Some(store::cancel(&mut *tx, merchant, intent, Some(&told.id), now).await?)
         }
         state => {
             let error = told
@@ -171,10 +171,10 @@ pub(super) async fn apply_intent(
                 .map(|decline| decline.message.as_str());
             let words = (told.id.as_str(), state.as_str(), error);
             store::note(&mut *tx, merchant, intent, words, said.at, now).await?;
-            "noted".to_owned()
+            None
         }
     };
-    if outcome == "unknown" {
+    if outcome == Some(Settled::Unknown) {
         tracing::error!(%merchant, %intent, "the provider tells of an intent that is not here");
         // a database that lacks it may have it again: the provider tells it once more
         if told.state == IntentState::Succeeded {
@@ -182,24 +182,24 @@ pub(super) async fn apply_intent(
             return Err(Problem::new(&codes::PAYMENT_UNAVAILABLE, detail));
         }
     }
-    if ["refunding", "cancelled"].contains(&outcome.as_str())
+    if matches!(outcome, Some(Settled::Refunding | Settled::Cancelled))
         && let Some(row) = store::find(&mut tx, merchant, intent, None).await?
     {
         points::give_back(&mut tx, merchant, PurchaseId(row.order_id), now).await?;
     }
-    let recorded = match (outcome.as_str(), told.state) {
-        ("paid", IntentState::Succeeded) => {
+    let recorded = match (outcome, told.state) {
+        (Some(Settled::Paid), IntentState::Succeeded) => {
             sale::record_paid(shop, &mut tx, merchant, intent).await?
         }
         _ => Recorded::NONE,
     };
     tx.commit().await?;
     recorded.acknowledge(shop);
-    match outcome.as_str() {
-        "mismatch" => tracing::error!(
+    match outcome {
+        Some(Settled::Mismatch) => tracing::error!(
             %merchant, %intent, "the provider has another amount than the order's: see \"Parked orders\" in docs/OPERATIONS.md"
         ),
-        "refunding" => {
+        Some(Settled::Refunding) => {
             tracing::warn!(%merchant, %intent, "a payment came too late and goes back");
             let shop = shop.clone();
             tokio::spawn(async move { upkeep::refund_now(&shop, merchant, refund).await });
@@ -232,15 +232,17 @@ pub(super) async fn apply_refund(
         }
     };
     let (merchant, refund) = named;
-    if ["record", "settled"].contains(&outcome.as_str())
-        && told.state == RefundState::Succeeded
+    if matches!(
+        outcome,
+        refunds::Settled::Record | refunds::Settled::Settled
+    ) && told.state == RefundState::Succeeded
         && let Some(row) = refunds::find(db, merchant, refund).await?
     {
         points::give_back_share(db, merchant, PurchaseId(row.order_id), now).await?;
     }
-    match outcome.as_str() {
-        "record" => return sale::record_refund(shop, db, merchant, refund).await,
-        "reversed" => tracing::error!(
+    match outcome {
+        refunds::Settled::Record => return sale::record_refund(shop, db, merchant, refund).await,
+        refunds::Settled::Reversed => tracing::error!(
             %merchant, %refund, "a refund failed after it had succeeded: see \"Parked orders\" in docs/OPERATIONS.md"
         ),
         _ => {}

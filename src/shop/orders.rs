@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 
-use super::store::orders::{self as store, Wanted};
+use super::store::orders::{self as store, Ended, Wanted};
 use super::{Shop, points, upkeep};
 use crate::database;
 use crate::http::auth::{Action, Authenticated, Caller, Role};
@@ -151,15 +151,15 @@ pub async fn cancel_order(
     };
     let merchant = caller.merchant;
     let ended = store::end(&mut *tx, merchant, id, account, reason, Some(&caller), now).await?;
-    match ended.as_str() {
-        "unknown" => return Err(missing()),
-        "paid" => {
+    match ended {
+        Ended::Unknown => return Err(missing()),
+        Ended::Paid => {
             let detail = "it is paid; ask for a refund instead";
             return Err(Problem::new(&codes::ORDER_PAID, detail));
         }
-        _ => {}
+        Ended::Cancelled | Ended::Ending => {}
     }
-    if ended == "cancelled" {
+    if ended == Ended::Cancelled {
         points::give_back(&mut tx, merchant, id, now).await?;
     }
     let order = store::find(&mut tx, merchant, id, account).await?;
@@ -167,7 +167,7 @@ pub async fn cancel_order(
     let answer = Kept::ok(&view(&mut tx, &shop, &caller, order.ok_or_else(missing)?).await?);
     commands::keep(&mut tx, &command, &answer, now).await?;
     tx.commit().await?;
-    if let (true, Some(intent)) = (ended == "ending", intent) {
+    if let (true, Some(intent)) = (ended == Ended::Ending, intent) {
         // what it does not come to here, upkeep does
         tokio::spawn(async move { upkeep::cancel_at_provider(&shop, merchant, intent).await });
     }

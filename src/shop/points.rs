@@ -32,6 +32,10 @@ pub(super) async fn redeem(
     let most = (currency, row.total_minor);
     let member = (order, Member::Account(account));
     let minor = redeem_for_order(db, merchant, member, points, most, now).await?;
+    if minor == 0 {
+        let detail = format!("so few points are worth nothing in {}", currency.code());
+        return Err(Problem::new(&codes::POINTS_OUT_OF_BOUNDS, detail));
+    }
     if order_store::discount(db, merchant, order, minor).await? {
         return Ok(());
     }

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::orders::{missing, owner};
 use super::store::orders as order_store;
-use super::store::refunds::{self as store, Begin};
+use super::store::refunds::{self as store, Begin, Begun};
 use super::{Shop, intents, money, upkeep};
 use crate::database;
 use crate::http::auth::{Action, Authenticated, Caller};
@@ -124,10 +124,8 @@ pub async fn refund_order(
         reason: &wanted.reason,
     };
     let outcome = store::begin(&mut tx, &caller, &begin, now).await?;
-    match outcome.as_str() {
-        "exceeds" => return Err(exceeds(&mut tx, &caller, order).await?),
-        "pieces" => return Err(too_many(&mut tx, &caller, order, &wanted).await?),
-        outcome => begun(outcome)?,
+    if outcome != Begun::Refunding {
+        return Err(refused(&mut tx, &caller, order, &wanted, outcome).await?);
     }
     let row = store::find(&mut tx, caller.merchant, refund).await?;
     if let Some(row) = &row {
@@ -305,6 +303,27 @@ fn judge_items(
     pieces.into_iter().collect()
 }
 
+/// Why nothing is given back.
+async fn refused(
+    db: &mut PgConnection,
+    caller: &Caller,
+    order: PurchaseId,
+    wanted: &Wanted,
+    outcome: Begun,
+) -> Result<Problem, Problem> {
+    Ok(match outcome {
+        Begun::Refunding | Begun::Unknown => missing(),
+        Begun::NotPaid => Problem::new(&codes::ORDER_NOT_PAID, "cancel it instead"),
+        Begun::Parked => Problem::new(&codes::ORDER_PARKED, "read the order to see why"),
+        Begun::Nothing => Problem::new(&codes::NOTHING_TO_REFUND, "nothing is left to give back"),
+        Begun::Currency => {
+            Problem::new(&codes::REFUND_CURRENCY, "the order is in another currency")
+        }
+        Begun::Exceeds => exceeds(db, caller, order).await?,
+        Begun::Pieces => too_many(db, caller, order, wanted).await?,
+    })
+}
+
 /// What a refund of more than is left is answered with.
 async fn exceeds(
     db: &mut PgConnection,
@@ -339,19 +358,7 @@ async fn too_many(
             format!("{left} of {product} can still be given back, not {count}")
         }
         Some((product, _, None)) => format!("{product} is not in this order"),
-        // given back by another refund, in between
         None => "more pieces than are left of a product".to_owned(),
     };
     Ok(Problem::new(&codes::PIECES_INVALID, detail))
-}
-
-fn begun(outcome: &str) -> Result<(), Problem> {
-    Err(match outcome {
-        "refunding" => return Ok(()),
-        "not_paid" => Problem::new(&codes::ORDER_NOT_PAID, "cancel it instead"),
-        "parked" => Problem::new(&codes::ORDER_PARKED, "read the order to see why"),
-        "nothing" => Problem::new(&codes::NOTHING_TO_REFUND, "nothing is left to give back"),
-        "currency" => Problem::new(&codes::REFUND_CURRENCY, "the order is in another currency"),
-        _ => missing(),
-    })
 }

@@ -1,5 +1,5 @@
-//! Where an order's pieces are to be sent. Kept with the order and shown to its customer and the shop; not in the
-//! record of sales, which never forgets.
+//! Where an order's pieces are to be sent. Kept with the order (and the kept answers that show it), and shown to its
+//! customer and to those who sell; not in the record of sales, which never forgets, nor in events.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Shop;
 use super::orders::{OrderView, missing, view};
-use super::store::orders as store;
+use super::store::orders::{self as store, Unparked};
 use crate::database;
 use crate::http::auth::{Action, Authenticated};
 use crate::http::body::JsonBytes;
@@ -33,8 +33,8 @@ static UNPARK: &[Field] = &[Field::required("reason", Shape::Text)];
 /// Say that a parked order is dealt with
 ///
 /// It and its refunds are parked no more, and the alarm is silent. What they were parked for, what was done and by
-/// whom is told by the event `order.unparked`. One that is PENDING is cancelled instead. What is still wrong is
-/// parked again.
+/// whom is told by the event `order.unparked`. One that is PENDING is cancelled instead. What could not be recorded as a
+/// sale is tried again every minute, and parked again where it still cannot be.
 #[utoipa::path(
     post, path = "/v1/orders/{order_id}/unpark", tag = "Orders", request_body = UnparkRequest,
     security(("key" = []), ("token" = [])),
@@ -69,26 +69,25 @@ pub async fn unpark_order(
     if let Some(kept) = commands::claim(&mut tx, &command).await? {
         return Ok(kept.replayed());
     }
-    match store::unpark(&mut tx, &caller, id, &reason, now)
-        .await?
-        .as_str()
-    {
-        "unparked" => {}
-        "pending" => {
-            let detail = "it waits for its payment; cancel it instead";
+    match store::unpark(&mut tx, &caller, id, &reason).await? {
+        Unparked::Unparked => {}
+        Unparked::Pending => {
+            let detail =
+                "nothing was sold: give back at the provider what was paid, then cancel the order";
             return Err(Problem::new(&codes::ORDER_NOT_PAID, detail));
         }
-        "not_parked" => {
+        Unparked::NotParked => {
             let detail = "neither it nor one of its refunds is parked";
             return Err(Problem::new(&codes::ORDER_NOT_PARKED, detail));
         }
-        _ => return Err(missing()),
+        Unparked::Unknown => return Err(missing()),
     }
     let order = store::find(&mut tx, caller.merchant, id, None).await?;
     let view = view(&mut tx, &shop, &caller, order.ok_or_else(missing)?).await?;
     let answer = Kept::ok(&view);
     commands::keep(&mut tx, &command, &answer, now).await?;
     tx.commit().await?;
+    tracing::info!(order = %id, by = %caller.who, reason, "an order is parked no more");
     Ok(answer.into_response())
 }
 

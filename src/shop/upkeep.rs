@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::{self, Said};
 use super::intents::{self, Unasked};
-use super::store::intents::{self as intent_store};
-use super::store::orders;
+use super::store::intents as intent_store;
+use super::store::orders::{self, Ended};
 use super::store::refunds::{self as refund_store, Claimed};
 use super::{Shop, points, sale};
 use crate::clock::unix_ms;
@@ -89,7 +89,7 @@ async fn expire(shop: &Shop, merchant: MerchantId, order: PurchaseId) -> Result<
     let now = shop.site.clock.now();
     let mut tx = database::begin(&shop.pool).await?;
     let ended = orders::end(&mut *tx, merchant, order, None, "expired", None, now).await?;
-    if ended == "cancelled" {
+    if ended == Ended::Cancelled {
         points::give_back(&mut tx, merchant, order, now).await?;
     }
     Ok(tx.commit().await?)

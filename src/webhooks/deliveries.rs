@@ -49,7 +49,7 @@ pub struct DeliveryView {
     /// The event's type.
     #[schema(example = "sale.recorded")]
     pub r#type: String,
-    /// `pending`, `succeeded`, `exhausted` (it was tried for 75 hours) or `dropped` (the endpoint was disabled).
+    /// `pending`, `succeeded`, `exhausted` (it was tried for 75 hours, or the endpoint answered 410) or `dropped` (the endpoint was disabled).
     #[schema(example = "succeeded")]
     pub state: String,
     /// Tries so far.

@@ -186,12 +186,12 @@ async fn whoever_is_narrowed_gives_no_more_than_it_has() {
     issue(&app.admin, json!({"role": "pos", "scope": ""}))
         .await
         .problem("scope_unknown");
-    let of_admins = json!({"role": "pos", "scope": "sales:record keys:manage"});
+    let of_admins = json!({"role": "pos", "scope": "sales:record keys:manage orders:manage"});
     let refused = issue(&app.admin, of_admins).await;
     let refused = refused.problem("scope_of_other_role");
     assert_eq!(
         refused["errors"][0]["detail"],
-        "the role pos has no keys:manage"
+        "the role pos has no keys:manage, orders:manage"
     );
 
     // a session likewise

@@ -50,7 +50,7 @@ pub struct OrderView {
     pub refunded: MoneyAnswer,
     /// What was said of it at checkout.
     pub metadata: BTreeMap<String, String>,
-    /// Where its pieces are to be sent.
+    /// Where its pieces are to be sent; not to auditors.
     pub shipping: Option<Shipping>,
     /// How it is paid.
     pub payment_intent: OrderIntentView,
@@ -170,7 +170,10 @@ fn of(
             .as_deref()
             .map(counterfoil_proofs::hex::encode),
         metadata: order.metadata.0,
-        shipping: order.shipping.map(|shipping| shipping.0),
+        shipping: order
+            .shipping
+            .filter(|_| caller.role != Role::Auditor)
+            .map(|shipping| shipping.0),
         payment_intent: OrderIntentView {
             id: IntentId(order.intent_id),
             status: order.intent_state,

@@ -49,16 +49,30 @@ pub struct CartProblem {
     pub available: Option<i64>,
 }
 
-/// Puts a product into the account's cart: `put`, `product_unknown`, `currency_differs` or `too_many`.
+/// What became of putting a product into a cart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum ItemPut {
+    /// It is in the cart.
+    Put,
+    /// There is no such product, or it is not for sale.
+    ProductUnknown,
+    /// The cart's others are in another currency.
+    CurrencyDiffers,
+    /// The cart has as many as it holds.
+    TooMany,
+}
+
+/// Puts a product into the account's cart.
 pub async fn put(
     conn: &mut PgConnection,
     merchant: MerchantId,
     account: AccountId,
     put: &Put,
     now: OffsetDateTime,
-) -> Result<String> {
+) -> Result<ItemPut> {
     sqlx::query_scalar!(
-        r#"select put_cart_item($1, $2, $3, $4, $5, $6, $7) as "outcome!""#,
+        r#"select put_cart_item($1, $2, $3, $4, $5, $6, $7) as "outcome!: ItemPut""#,
         merchant.0,
         account.0,
         put.cart.0,

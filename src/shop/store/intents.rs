@@ -110,16 +110,34 @@ pub async fn note(
     .map(drop)
 }
 
-/// The provider has canceled an intent: `cancelled`, `paid` or `unknown`.
+/// What became of an order whose intent has ended at the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Settled {
+    /// It is PAID; of a payment, just now.
+    Paid,
+    /// It is CANCELLED.
+    Cancelled,
+    /// The payment was told of before.
+    Already,
+    /// It was not to be paid any more, or its pieces are gone: the money goes back.
+    Refunding,
+    /// Another amount was paid than the order's: somebody has to look.
+    Mismatch,
+    /// There is no such intent.
+    Unknown,
+}
+
+/// The provider has canceled an intent: `Cancelled`, `Paid` or `Unknown`.
 pub async fn cancel(
     db: impl PgExecutor<'_>,
     merchant: MerchantId,
     intent: IntentId,
     provider_ref: Option<&str>,
     now: OffsetDateTime,
-) -> Result<String> {
+) -> Result<Settled> {
     sqlx::query_scalar!(
-        r#"select cancel_intent($1, $2, $3, $4) as "outcome!""#,
+        r#"select cancel_intent($1, $2, $3, $4) as "outcome!: Settled""#,
         merchant.0,
         intent.0,
         provider_ref,
@@ -129,16 +147,16 @@ pub async fn cancel(
     .await
 }
 
-/// The provider has the money of an intent: `paid`, `already`, `refunding`, `mismatch` or `unknown`.
+/// The provider has the money of an intent: anything but `Cancelled`.
 pub async fn settle(
     db: impl PgExecutor<'_>,
     merchant: MerchantId,
     intent: IntentId,
     paid: &Paid<'_>,
     now: OffsetDateTime,
-) -> Result<String> {
+) -> Result<Settled> {
     sqlx::query_scalar!(
-        r#"select settle_payment($1, $2, $3, $4, $5, $6, $7, $8) as "outcome!""#,
+        r#"select settle_payment($1, $2, $3, $4, $5, $6, $7, $8) as "outcome!: Settled""#,
         merchant.0,
         intent.0,
         paid.provider_ref,

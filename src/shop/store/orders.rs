@@ -83,17 +83,62 @@ pub struct Wanted {
     pub created: Period,
 }
 
-/// Makes an order of the account's active cart: `placed`, `empty`, `problems`, `too_large`,
-/// `zero` or `pending`.
+/// What became of ordering a cart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Placed {
+    /// The order holds its pieces.
+    Placed,
+    /// There is nothing in the cart.
+    Empty,
+    /// Something has changed since it was filled, or too little is there.
+    Problems,
+    /// It comes to more than any sale.
+    TooLarge,
+    /// It comes to nothing.
+    Zero,
+    /// The account has as many orders that wait for their payment as it may.
+    Pending,
+}
+
+/// What became of ending an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Ended {
+    /// It is CANCELLED, now or before.
+    Cancelled,
+    /// The provider has to cancel its intent first.
+    Ending,
+    /// It is PAID.
+    Paid,
+    /// There is no such order, or it is another account's.
+    Unknown,
+}
+
+/// What became of unparking an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Unparked {
+    /// Nobody has to look at it any more.
+    Unparked,
+    /// There is no such order.
+    Unknown,
+    /// Nothing was sold: it is to be cancelled.
+    Pending,
+    /// Nobody had to.
+    NotParked,
+}
+
+/// Makes an order of the account's active cart.
 pub async fn place(
     conn: &mut PgConnection,
     merchant: MerchantId,
     account: AccountId,
     place: &Place,
     now: OffsetDateTime,
-) -> Result<String> {
+) -> Result<Placed> {
     sqlx::query_scalar!(
-        r#"select place_order($1, $2, $3, $4, $5, $6, $7, $8, $9) as "outcome!""#,
+        r#"select place_order($1, $2, $3, $4, $5, $6, $7, $8, $9) as "outcome!: Placed""#,
         merchant.0,
         account.0,
         place.order.0,
@@ -126,28 +171,26 @@ pub async fn discount(
     .await
 }
 
-/// Keeps what was said of an order that was placed in this transaction.
+/// Keeps what was said of an order that was placed in this transaction; false where it is not there as it was placed.
 pub async fn describe(
     conn: &mut PgConnection,
     merchant: MerchantId,
     order: PurchaseId,
     metadata: &TextMap,
     shipping: Option<&Shipping>,
-) -> Result<()> {
-    sqlx::query!(
-        "select describe_order($1, $2, $3, $4)",
+) -> Result<bool> {
+    sqlx::query_scalar!(
+        r#"select describe_order($1, $2, $3, $4) as "done!""#,
         merchant.0,
         order.0,
         Json(metadata) as _,
         shipping.map(Json) as _,
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await
-    .map(drop)
 }
 
-/// An order is not wanted any more, or its time is over: `cancelled`, `ending`, `paid` or `unknown`. With an
-/// account, where it is that account's.
+/// An order is not wanted any more, or its time is over. With an account, where it is that account's.
 pub async fn end(
     db: impl PgExecutor<'_>,
     merchant: MerchantId,
@@ -156,9 +199,9 @@ pub async fn end(
     reason: &str,
     by: Option<&Caller>,
     now: OffsetDateTime,
-) -> Result<String> {
+) -> Result<Ended> {
     sqlx::query_scalar!(
-        r#"select end_order($1, $2, $3, $4, $5, $6) as "outcome!""#,
+        r#"select end_order($1, $2, $3, $4, $5, $6) as "outcome!: Ended""#,
         merchant.0,
         order.0,
         account.map(|account| account.0),
@@ -170,22 +213,19 @@ pub async fn end(
     .await
 }
 
-/// Somebody has dealt with what an order or its refunds were parked for: `unparked`, `unknown`, `pending` or
-/// `not_parked`.
+/// Somebody has dealt with what an order or its refunds were parked for.
 pub async fn unpark(
     conn: &mut PgConnection,
     caller: &Caller,
     order: PurchaseId,
     reason: &str,
-    now: OffsetDateTime,
-) -> Result<String> {
+) -> Result<Unparked> {
     sqlx::query_scalar!(
-        r#"select unpark_order($1, $2, $3, $4, $5) as "outcome!""#,
+        r#"select unpark_order($1, $2, $3, $4) as "outcome!: Unparked""#,
         caller.merchant.0,
         order.0,
         reason,
         caller.who.to_string(),
-        now,
     )
     .fetch_one(conn)
     .await
@@ -227,6 +267,7 @@ macro_rules! page {
              where o.merchant_id = $1 and ($3::text is null or o.state = $3)
                and ($6::timestamptz is null or o.created_at >= $6) and ($7::timestamptz is null or o.created_at > $7)
                and ($8::timestamptz is null or o.created_at <= $8) and ($9::timestamptz is null or o.created_at < $9)
+               and o.order_id between $10 and $11
                and "#
                 + $whose
                 + " and o.order_id "
@@ -243,6 +284,8 @@ macro_rules! page {
             $wanted.created.after,
             $wanted.created.to,
             $wanted.created.before,
+            $wanted.created.ids().0,
+            $wanted.created.ids().1,
         )
         .fetch_all($db)
         .await

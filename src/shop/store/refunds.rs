@@ -68,13 +68,51 @@ pub struct Claimed {
     pub mode: String,
 }
 
-/// Reserves a refund: `refunding`, `unknown`, `not_paid`, `parked`, `nothing`, `exceeds` or `pieces`.
+/// What became of beginning a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Begun {
+    /// It is reserved, and the provider is to be asked.
+    Refunding,
+    /// There is no such order.
+    Unknown,
+    /// It is not PAID.
+    NotPaid,
+    /// Somebody has to look at it first.
+    Parked,
+    /// Nothing is left to give back.
+    Nothing,
+    /// The order is in another currency.
+    Currency,
+    /// So much is not left.
+    Exceeds,
+    /// So many pieces of a product are not left, or it is none of the order's.
+    Pieces,
+}
+
+/// What became of a refund that the provider has told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Settled {
+    /// It has succeeded or failed, now.
+    Settled,
+    /// It has succeeded, and is to be recorded as the last statement of the transaction.
+    Record,
+    /// It had before.
+    Already,
+    /// It had succeeded before, and failed in the end, or the other way round: somebody has to look.
+    Reversed,
+    /// There is no such refund.
+    Unknown,
+}
+
+/// Reserves a refund.
 pub async fn begin(
     conn: &mut PgConnection,
     caller: &Caller,
     begin: &Begin<'_>,
     now: OffsetDateTime,
-) -> Result<String> {
+) -> Result<Begun> {
     let ids = begin
         .pieces
         .map(|all| all.iter().map(|(id, _)| id.0).collect::<Vec<_>>());
@@ -82,7 +120,7 @@ pub async fn begin(
         .pieces
         .map(|all| all.iter().map(|(_, n)| *n).collect::<Vec<_>>());
     sqlx::query_scalar!(
-        r#"select begin_refund($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as "outcome!""#,
+        r#"select begin_refund($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as "outcome!: Begun""#,
         caller.merchant.0,
         begin.order.0,
         begin.refund.0,
@@ -147,17 +185,16 @@ pub async fn note(
     .map(drop)
 }
 
-/// The provider has given the money back, or will not: `settled`, `record`, `already`, `reversed` or
-/// `unknown`.
+/// The provider has given the money back, or will not.
 pub async fn settle(
     db: impl PgExecutor<'_>,
     (merchant, refund): (MerchantId, RefundId),
     provider_ref: Option<&str>,
     result: std::result::Result<(), &str>,
     now: OffsetDateTime,
-) -> Result<String> {
+) -> Result<Settled> {
     sqlx::query_scalar!(
-        r#"select settle_refund($1, $2, $3, $4, $5, $6) as "outcome!""#,
+        r#"select settle_refund($1, $2, $3, $4, $5, $6) as "outcome!: Settled""#,
         merchant.0,
         refund.0,
         provider_ref,

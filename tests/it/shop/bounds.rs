@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Store, checkout, ordered, pay, put, read, until};
 use crate::catalogue::{send, stocked};
 use crate::harness::{eventually, key, sale};
+use crate::openapi::check_told;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_provider_cannot_charge_is_not_ordered() {
@@ -213,6 +214,7 @@ async fn check_unparking(store: &Store, id: &str) {
     let events = store.admin.get("/v1/events").await.expect(200).json();
     let told = &events["data"][0];
     assert_eq!(told["type"], "order.unparked");
+    check_told("order.unparked", &told["data"]);
     assert_eq!(told["data"]["reason"], "the lamp was counted in");
     assert!(
         told["data"]["was"][0]
@@ -220,6 +222,28 @@ async fn check_unparking(store: &Store, id: &str) {
             .is_some_and(|was| was.contains("gave back")),
         "{told}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_of_which_nothing_was_sold_is_cancelled_instead() {
+    let store = Store::open().await;
+    let lamp = stocked(&store.admin, "LAMP", "10.00", 3).await;
+    let order = ordered(&store.customer().await, &lamp, 1).await;
+    let path = format!("/v1/orders/{}", order["id"].as_str().expect("an id"));
+    let unpark = async || {
+        let done = r#"{"reason": "given back"}"#;
+        store.admin.post(&format!("{path}/unpark"), "u", done).await
+    };
+    unpark().await.problem("order_not_parked");
+    // as where another amount was paid
+    store
+        .run("update shop_order set parked = 'paid too little'")
+        .await;
+    unpark().await.problem("order_not_paid");
+    let cancelled = store.admin.post(&format!("{path}/cancel"), "c", "").await;
+    let cancelled = cancelled.expect(200).json();
+    assert_eq!(cancelled["state"], "CANCELLED");
+    assert!(cancelled.get("parked").is_none(), "{cancelled}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

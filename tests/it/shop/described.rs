@@ -1,11 +1,12 @@
 //! What a shop's own program says of an order at checkout, and what becomes of it.
 
+use counterfoil::http::auth::Role;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Store, checkout, pay, put, until};
 use crate::catalogue::stocked;
-use crate::harness::{Answer, Client, eventually};
+use crate::harness::{Answer, Client, eventually, key};
 
 async fn checkout_with(customer: &Client, key: &str, body: &Value) -> Answer {
     customer.post("/v1/checkout", key, body.to_string()).await
@@ -40,6 +41,8 @@ async fn what_is_said_of_an_order_stays_with_it() {
         .await
         .problem("idempotency_key_reused");
 
+    check_who_reads_the_address(&store, &order).await;
+
     pay(&customer, &order, "pm_card_visa", "p")
         .await
         .expect(200);
@@ -62,6 +65,21 @@ async fn what_is_said_of_an_order_stays_with_it() {
     assert_eq!(told["data"]["metadata"], metadata);
     assert_eq!(told["data"]["sale_id"], paid["sale_id"]);
     assert!(!told.to_string().contains("Byron"), "{told}");
+}
+
+/// Those who sell send the pieces; who audits need not know where people live.
+async fn check_who_reads_the_address(store: &Store, order: &Value) {
+    let path = format!("/v1/orders/{}", order["id"].as_str().expect("an id"));
+    for (role, sees) in [
+        (Role::Admin, true),
+        (Role::Pos, true),
+        (Role::Auditor, false),
+    ] {
+        let key = key(&store.db, store.merchant, role, None).await;
+        let seen = store.admin.with_key(Some(&key)).get(&path).await;
+        let seen = seen.expect(200).json();
+        assert_eq!(seen["shipping"].is_object(), sees, "{role:?}: {seen}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -296,6 +296,7 @@ async fn an_order_that_cannot_be_recorded_is_paid_and_parked() {
     let path = format!("/v1/orders/{id}");
     let seen = store.admin.get(&path).await.expect(200).json();
     assert!(seen["parked"].is_string(), "{seen}");
+    check_told_once(&store).await;
     store
         .admin
         .post(&format!("{path}/refunds"), "r", "{}")
@@ -315,6 +316,28 @@ async fn an_order_that_cannot_be_recorded_is_paid_and_parked() {
     })
     .await;
     store.check_books().await;
+}
+
+/// The payment is told of without a sale, and that somebody has to look, however often it is tried again.
+async fn check_told_once(store: &Store) {
+    let told = async |what: &str| {
+        let page = store.admin.get(&format!("/v1/events?type={what}")).await;
+        let page = page.expect(200).json();
+        page["data"].as_array().expect("events").clone()
+    };
+    let paid = told("order.paid").await;
+    assert!(paid[0]["data"].get("sale_id").is_none(), "{paid:?}");
+    store.run("update shop_order set record_at = now()").await;
+    eventually("it is tried again", async || {
+        let sql = "select parked is not null and record_at > now() from shop_order";
+        let tried: bool = sqlx::query_scalar(sql)
+            .fetch_one(&store.db.owner)
+            .await
+            .expect("an order");
+        tried.then_some(())
+    })
+    .await;
+    assert_eq!(told("order.parked").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

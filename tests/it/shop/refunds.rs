@@ -199,6 +199,18 @@ async fn a_refund_that_comes_back_has_failed_and_somebody_is_told() {
     check_told("refund.failed", told);
     assert_eq!(told["status"], "failed");
     assert_eq!(told["last_error"], failed["last_error"]);
+    // with the order, its refunds are dealt with
+    let path = format!("/v1/orders/{}/unpark", order["id"].as_str().unwrap());
+    let done = r#"{"reason": "paid back by bank transfer"}"#;
+    store.admin.post(&path, "u", done).await.expect(200);
+    let failed = settled(&store, &failed, "failed").await;
+    assert!(failed.get("parked").is_none(), "{failed}");
+    let events = store.admin.get("/v1/events?type=order.unparked").await;
+    let told = events.expect(200).json()["data"][0]["data"].clone();
+    assert_eq!(
+        told["was"],
+        json!(["the provider could not give it back after all"])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
