@@ -1,15 +1,15 @@
 //! Commands that are done once: those that move money, points or stock and are no sale. What a command did
 //! and the answer to its `Idempotency-Key` commit together, so a repeat at any age is given the same bytes.
 //!
-//! A handler begins a transaction, claims the key ([`claim`]), does its work, keeps the answer ([`keep`])
-//! and commits. What it refuses it rolls back, and a corrected retry runs.
+//! [`once`] begins a transaction, claims the key, has the handler do its work, keeps the answer and commits. What the
+//! handler refuses is rolled back, and a corrected retry runs.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ use super::auth::{Caller, Who};
 use super::codes;
 use super::idempotency::{IdempotencyKey, REPLAYED};
 use super::problem::Problem;
+use crate::database;
 
 /// A command as its caller sent it.
 #[derive(Debug, Clone)]
@@ -116,15 +117,29 @@ impl IntoResponse for Kept {
     }
 }
 
-/// Holds a command's key until the transaction ends. The answer that it was given, if it was.
+/// Does a command once, in one transaction with the answer to its key; the answer that it was given before, if it was.
 ///
 /// # Errors
-/// 422 when the key was used with another command, 409 when the first request with it is still running;
-/// the database's.
-pub async fn claim(
-    conn: &mut PgConnection,
+/// What `work` refuses: then nothing of it is kept. 422 when the key was used with another command, 409 when the first
+/// request with it is still running; the database's.
+pub async fn once(
+    pool: &PgPool,
     command: &Command<'_>,
-) -> Result<Option<Kept>, Problem> {
+    now: OffsetDateTime,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<Kept, Problem>,
+) -> Result<Response, Problem> {
+    let mut tx = database::begin(pool).await?;
+    if let Some(kept) = claim(&mut tx, command).await? {
+        return Ok(kept.replayed());
+    }
+    let answer = work(&mut tx).await?;
+    keep(&mut tx, command, &answer, now).await?;
+    tx.commit().await?;
+    Ok(answer.into_response())
+}
+
+/// Holds a command's key until the transaction ends. The answer that it was given, if it was.
+async fn claim(conn: &mut PgConnection, command: &Command<'_>) -> Result<Option<Kept>, Problem> {
     let claimed = sqlx::query!(
         r#"select fingerprint as "fingerprint!", status as "status!", location, body as "body!"
            from claim_command($1, $2, $3)"#,
@@ -159,10 +174,7 @@ pub async fn claim(
 }
 
 /// Keeps the answer to a command, in the transaction of what it did.
-///
-/// # Errors
-/// The database's.
-pub async fn keep(
+async fn keep(
     conn: &mut PgConnection,
     command: &Command<'_>,
     answer: &Kept,

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgPool};
 use time::Duration;
@@ -16,7 +16,6 @@ use super::redeeming::{self, Wanted};
 use super::store::{self, Adjustment, Changed};
 use super::{Desk, members};
 use crate::clock::rfc3339_ms;
-use crate::database;
 use crate::http::auth::{Action, Authenticated, Caller};
 use crate::http::body::JsonBytes;
 use crate::http::codes;
@@ -424,20 +423,13 @@ async fn adjusted(
 }
 
 impl Desk {
-    /// Does a command once: in one transaction with the answer to its key.
+    /// Does a command once, where the database is sound.
     pub(super) async fn once(
         &self,
         command: &Command<'_>,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<Kept, Problem>,
     ) -> Result<Response, Problem> {
         self.check_sound()?;
-        let mut tx = database::begin(&self.pool).await?;
-        if let Some(kept) = commands::claim(&mut tx, command).await? {
-            return Ok(kept.replayed());
-        }
-        let answer = work(&mut tx).await?;
-        commands::keep(&mut tx, command, &answer, self.site.clock.now()).await?;
-        tx.commit().await?;
-        Ok(answer.into_response())
+        commands::once(&self.pool, command, self.site.clock.now(), work).await
     }
 }

@@ -1,9 +1,10 @@
 //! `POST /v1/checkout`: the cart becomes an order, which holds its pieces for as long as it may be paid.
 
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::cart::ProblemView;
@@ -13,7 +14,6 @@ use super::store::carts;
 use super::store::intents as intent_store;
 use super::store::orders::{self as store, Order, Place, Placed};
 use super::{Shop, intents};
-use crate::database;
 use crate::http::auth::{Authenticated, Caller};
 use crate::http::body::JsonBytes;
 use crate::http::codes;
@@ -114,39 +114,46 @@ pub async fn checkout(
     let command = wanted.command(&caller, &key);
     let (clock, entropy) = (&shop.site.clock, &shop.site.entropy);
     let now = clock.now();
-    let mut tx = database::begin(&shop.pool).await?;
-    if let Some(kept) = commands::claim(&mut tx, &command).await? {
-        return Ok(kept.replayed());
-    }
     let place = Place {
         order: PurchaseId::new(clock, entropy),
         intent: IntentId::new(clock, entropy),
         customer: wanted.customer,
         expires_at: now + limits::HOLD_TIME,
     };
-    let outcome = store::place(&mut tx, caller.merchant, account, &place, now).await?;
+    commands::once(&shop.pool, &command, now, async |db| {
+        let order = order_cart(db, &caller, account, &place, &wanted, now).await?;
+        check_chargeable(db, &shop, &caller, &order).await?;
+        let view = orders::view(db, &shop, &caller, order).await?;
+        Ok(Kept::created(format!("/v1/orders/{}", place.order), &view))
+    })
+    .await
+}
+
+/// Makes the order, with what was said of it and what points pay of it.
+async fn order_cart(
+    db: &mut PgConnection,
+    caller: &Caller,
+    account: AccountId,
+    place: &Place,
+    wanted: &Wanted,
+    now: OffsetDateTime,
+) -> Result<Order, Problem> {
+    let (merchant, order) = (caller.merchant, place.order);
+    let outcome = store::place(db, merchant, account, place, now).await?;
     if outcome != Placed::Placed {
-        return Err(refused(&mut tx, &caller, account, outcome).await?);
+        return Err(refused(db, caller, account, outcome).await?);
     }
     if !wanted.is_bare() {
         let (metadata, shipping) = (&wanted.metadata, wanted.shipping.as_ref());
-        let said = store::describe(&mut tx, caller.merchant, place.order, metadata, shipping);
-        if !said.await? {
+        if !store::describe(db, merchant, order, metadata, shipping).await? {
             return Err(orders::missing());
         }
     }
     if let Some(points) = wanted.points {
-        let of = (place.order, account);
-        super::points::redeem(&mut tx, caller.merchant, of, points, now).await?;
+        super::points::redeem(db, merchant, (order, account), points, now).await?;
     }
-    let order = store::find(&mut tx, caller.merchant, place.order, None).await?;
-    let order = order.ok_or_else(orders::missing)?;
-    check_chargeable(&mut tx, &shop, &caller, &order).await?;
-    let view = orders::view(&mut tx, &shop, &caller, order).await?;
-    let answer = Kept::created(format!("/v1/orders/{}", place.order), &view);
-    commands::keep(&mut tx, &command, &answer, now).await?;
-    tx.commit().await?;
-    Ok(answer.into_response())
+    let found = store::find(db, merchant, order, None).await?;
+    found.ok_or_else(orders::missing)
 }
 
 /// What nobody could pay is not ordered: an amount that the provider cannot charge, or a merchant whose mode

@@ -4,11 +4,10 @@ mod view;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::store::orders::{self as store, Ended, Wanted};
 use super::{Shop, points, upkeep};
-use crate::database;
 use crate::http::auth::{Action, Authenticated, Caller, Role};
 use crate::http::codes;
 use crate::http::commands::{self, Command, Kept};
@@ -140,38 +139,36 @@ pub async fn cancel_order(
     shop.check_sound()?;
     let command = Command::new(&caller, &key, "cancel/1", &id);
     let now = shop.site.clock.now();
-    let mut tx = database::begin(&shop.pool).await?;
-    if let Some(kept) = commands::claim(&mut tx, &command).await? {
-        return Ok(kept.replayed());
-    }
     let reason = if account.is_some() {
         "customer"
     } else {
         "merchant"
     };
     let merchant = caller.merchant;
-    let ended = store::end(&mut *tx, merchant, id, account, reason, Some(&caller), now).await?;
-    match ended {
-        Ended::Unknown => return Err(missing()),
-        Ended::Paid => {
-            let detail = "it is paid; ask for a refund instead";
-            return Err(Problem::new(&codes::ORDER_PAID, detail));
+    let mut ending = None;
+    let answer = commands::once(&shop.pool, &command, now, async |db| {
+        let by: Option<&Caller> = Some(&caller);
+        let ended = store::end(&mut *db, merchant, id, account, reason, by, now).await?;
+        match ended {
+            Ended::Unknown => return Err(missing()),
+            Ended::Paid => {
+                let detail = "it is paid; ask for a refund instead";
+                return Err(Problem::new(&codes::ORDER_PAID, detail));
+            }
+            Ended::Cancelled => points::give_back(db, merchant, id, now).await?,
+            Ended::Ending => {}
         }
-        Ended::Cancelled | Ended::Ending => {}
-    }
-    if ended == Ended::Cancelled {
-        points::give_back(&mut tx, merchant, id, now).await?;
-    }
-    let order = store::find(&mut tx, merchant, id, account).await?;
-    let intent = order.as_ref().map(|order| IntentId(order.intent_id));
-    let answer = Kept::ok(&view(&mut tx, &shop, &caller, order.ok_or_else(missing)?).await?);
-    commands::keep(&mut tx, &command, &answer, now).await?;
-    tx.commit().await?;
-    if let (true, Some(intent)) = (ended == Ended::Ending, intent) {
+        let order = store::find(db, merchant, id, account).await?;
+        let order = order.ok_or_else(missing)?;
+        ending = (ended == Ended::Ending).then_some(IntentId(order.intent_id));
+        Ok(Kept::ok(&view(db, &shop, &caller, order).await?))
+    })
+    .await?;
+    if let Some(intent) = ending {
         // what it does not come to here, upkeep does
         tokio::spawn(async move { upkeep::cancel_at_provider(&shop, merchant, intent).await });
     }
-    Ok(answer.into_response())
+    Ok(answer)
 }
 
 /// Whose orders a caller may see or change alone: its own, of a customer; all, of who may do `action`.

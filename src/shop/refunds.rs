@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::orders::{missing, owner};
 use super::store::orders as order_store;
 use super::store::refunds::{self as store, Begin, Begun};
 use super::{Shop, intents, money, upkeep};
-use crate::database;
 use crate::http::auth::{Action, Authenticated, Caller};
 use crate::http::body::JsonBytes;
 use crate::http::codes;
@@ -109,11 +109,31 @@ pub async fn refund_order(
     shop.check_sound()?;
     let command = Command::new(&caller, &key, "refund/1", &(order, &wanted));
     let now = shop.site.clock.now();
-    let mut tx = database::begin(&shop.pool).await?;
-    if let Some(kept) = commands::claim(&mut tx, &command).await? {
-        return Ok(kept.replayed());
-    }
     let refund = RefundId::new(&shop.site.clock, &shop.site.entropy);
+    let mut is_begun = false;
+    let answer = commands::once(&shop.pool, &command, now, async |db| {
+        let view = begin(db, &caller, (order, refund), &wanted, now).await?;
+        is_begun = true;
+        let location = format!("/v1/orders/{order}/refunds/{refund}");
+        Ok(Kept::created(location, &view))
+    })
+    .await?;
+    if is_begun {
+        let merchant = caller.merchant;
+        // what it does not come to here, upkeep does
+        tokio::spawn(async move { upkeep::refund_now(&shop, merchant, refund).await });
+    }
+    Ok(answer)
+}
+
+/// Reserves the refund.
+async fn begin(
+    db: &mut PgConnection,
+    caller: &Caller,
+    (order, refund): (PurchaseId, RefundId),
+    wanted: &Wanted,
+    now: OffsetDateTime,
+) -> Result<RefundView, Problem> {
     let begin = Begin {
         refund,
         order,
@@ -123,25 +143,17 @@ pub async fn refund_order(
         restock: wanted.restock,
         reason: &wanted.reason,
     };
-    let outcome = store::begin(&mut tx, &caller, &begin, now).await?;
+    let outcome = store::begin(db, caller, &begin, now).await?;
     if outcome != Begun::Refunding {
-        return Err(refused(&mut tx, &caller, order, &wanted, outcome).await?);
+        return Err(refused(db, caller, order, wanted, outcome).await?);
     }
-    let row = store::find(&mut tx, caller.merchant, refund).await?;
-    if let Some(row) = &row {
-        // shares of pieces may be finer than the provider counts
-        intents::amount(row.amount_minor, &row.currency)
-            .and_then(|amount| Ok(amount.for_provider()?))
-            .map_err(intents::refused)?;
-    }
-    let view = view(&mut tx, &caller, row.ok_or_else(missing)?).await?;
-    let answer = Kept::created(format!("/v1/orders/{order}/refunds/{refund}"), &view);
-    commands::keep(&mut tx, &command, &answer, now).await?;
-    tx.commit().await?;
-    let merchant = caller.merchant;
-    // what it does not come to here, upkeep does
-    tokio::spawn(async move { upkeep::refund_now(&shop, merchant, refund).await });
-    Ok(answer.into_response())
+    let row = store::find(db, caller.merchant, refund).await?;
+    let row = row.ok_or_else(missing)?;
+    // shares of pieces may be finer than the provider counts
+    intents::amount(row.amount_minor, &row.currency)
+        .and_then(|amount| Ok(amount.for_provider()?))
+        .map_err(intents::refused)?;
+    view(db, caller, row).await
 }
 
 /// List an order's refunds, newest first

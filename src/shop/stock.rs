@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,7 +12,6 @@ use super::products::missing;
 use super::store::products;
 use super::store::stock::{self as store, Count, Short};
 use crate::clock::rfc3339_ms;
-use crate::database;
 use crate::http::auth::{Action, Authenticated};
 use crate::http::body::JsonBytes;
 use crate::http::codes;
@@ -111,21 +110,16 @@ pub async fn change_stock(
     shop.check_sound()?;
     let command = Command::new(&caller, &key, "stock/1", &(id, quantity, &reason));
     let now = shop.site.clock.now();
-    let mut tx = database::begin(&shop.pool).await?;
-    if let Some(kept) = commands::claim(&mut tx, &command).await? {
-        return Ok(kept.replayed());
-    }
-    products::find(&mut tx, caller.merchant, id)
-        .await?
-        .ok_or_else(missing)?;
-    if let Some(short) = store::adjust(&mut tx, &caller, id, quantity, &reason, now).await? {
-        return Err(too_little(&short));
-    }
-    let count = store::count(&mut tx, caller.merchant, id).await?;
-    let answer = Kept::ok(&view(id, &count));
-    commands::keep(&mut tx, &command, &answer, now).await?;
-    tx.commit().await?;
-    Ok(answer.into_response())
+    commands::once(&shop.pool, &command, now, async |db| {
+        let found = products::find(db, caller.merchant, id).await?;
+        found.ok_or_else(missing)?;
+        if let Some(short) = store::adjust(db, &caller, id, quantity, &reason, now).await? {
+            return Err(too_little(&short));
+        }
+        let count = store::count(db, caller.merchant, id).await?;
+        Ok(Kept::ok(&view(id, &count)))
+    })
+    .await
 }
 
 /// List a product's movements, newest first

@@ -1,14 +1,13 @@
 //! `POST /v1/orders/{order_id}/unpark`: somebody has dealt with what an order, or a refund of it, was parked for.
 
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::Shop;
 use super::orders::{OrderView, missing, view};
 use super::store::orders::{self as store, Unparked};
-use crate::database;
 use crate::http::auth::{Action, Authenticated};
 use crate::http::body::JsonBytes;
 use crate::http::codes;
@@ -64,31 +63,31 @@ pub async fn unpark_order(
     let reason = judge(object::read(&bytes, UNPARK)?)?;
     shop.check_sound()?;
     let command = Command::new(&caller, &key, "unpark/1", &(id, &reason));
-    let now = shop.site.clock.now();
-    let mut tx = database::begin(&shop.pool).await?;
-    if let Some(kept) = commands::claim(&mut tx, &command).await? {
-        return Ok(kept.replayed());
-    }
-    match store::unpark(&mut tx, &caller, id, &reason).await? {
-        Unparked::Unparked => {}
+    commands::once(&shop.pool, &command, shop.site.clock.now(), async |db| {
+        let unparked = store::unpark(db, &caller, id, &reason).await?;
+        check(unparked)?;
+        tracing::info!(order = %id, by = %caller.who, reason, "an order is parked no more");
+        let order = store::find(db, caller.merchant, id, None).await?;
+        let view = view(db, &shop, &caller, order.ok_or_else(missing)?).await?;
+        Ok(Kept::ok(&view))
+    })
+    .await
+}
+
+fn check(unparked: Unparked) -> Result<(), Problem> {
+    Err(match unparked {
+        Unparked::Unparked => return Ok(()),
         Unparked::Pending => {
             let detail =
                 "nothing was sold: give back at the provider what was paid, then cancel the order";
-            return Err(Problem::new(&codes::ORDER_NOT_PAID, detail));
+            Problem::new(&codes::ORDER_NOT_PAID, detail)
         }
         Unparked::NotParked => {
             let detail = "neither it nor one of its refunds is parked";
-            return Err(Problem::new(&codes::ORDER_NOT_PARKED, detail));
+            Problem::new(&codes::ORDER_NOT_PARKED, detail)
         }
-        Unparked::Unknown => return Err(missing()),
-    }
-    let order = store::find(&mut tx, caller.merchant, id, None).await?;
-    let view = view(&mut tx, &shop, &caller, order.ok_or_else(missing)?).await?;
-    let answer = Kept::ok(&view);
-    commands::keep(&mut tx, &command, &answer, now).await?;
-    tx.commit().await?;
-    tracing::info!(order = %id, by = %caller.who, reason, "an order is parked no more");
-    Ok(answer.into_response())
+        Unparked::Unknown => missing(),
+    })
 }
 
 fn judge(mut read: Read<UnparkRequest>) -> Result<String, Problem> {

@@ -4,7 +4,7 @@ use counterfoil::webhooks::event_type::EventType;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::App;
+use crate::harness::{App, Database};
 use crate::webhooks::receiver::Receiver;
 use crate::webhooks::{a_clock, count, deliver, deliverer, deliveries, emit, post, register, text};
 
@@ -188,4 +188,17 @@ async fn a_merchant_sees_its_own_alone() {
     }
     let list = stranger.get("/v1/webhook_endpoints").await.expect(200);
     assert_eq!(list.json()["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_within_a_millisecond_is_listed_in_its_order() {
+    let db = Database::create().await;
+    let sql = "select count(*) filter (where id <= before), count(distinct substr(id::text, 1, 13)) from (
+                   select id, lag(id) over (order by n) as before from (
+                       select n, new_event_id(date_trunc('milliseconds', clock_timestamp())) as id
+                       from generate_series(1, 3000) n offset 0) t) w";
+    let (astray, milliseconds): (i64, i64) =
+        sqlx::query_as(sql).fetch_one(&db.owner).await.expect("ids");
+    assert_eq!(astray, 0);
+    assert!(milliseconds < 1000, "{milliseconds} for 3,000 ids");
 }
