@@ -54,6 +54,8 @@ begin
     cross join lateral (select coalesce(sum(r.amount_minor), 0)::bigint as asked from shop_refund r
                         where r.merchant_id = i.merchant_id and r.order_id = i.order_id and r.state <> 'failed') w
     where i.provider_ref = p_ref and o.merchant_id = i.merchant_id and o.order_id = i.order_id
+      -- what is still to be recorded is parked anew with each try: this is noted when the provider tells of it after
+      and (o.parked is null or o.recorded or o.state <> 'PAID')
       -- the provider names all that went back so far: what somebody has looked at is not told again
       and p_refunded > w.asked + o.elsewhere_minor;
     return found;

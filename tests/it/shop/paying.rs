@@ -338,6 +338,11 @@ async fn check_told_once(store: &Store) {
     })
     .await;
     assert_eq!(told("order.parked").await.len(), 1);
+    // the next try would forget what else it was parked for, so nothing else is noted until it is recorded
+    let note = "select note_charge(provider_ref, 400) from payment_intent";
+    store.run(note).await;
+    let noted = "update shop_order set elsewhere_minor = 0 where elsewhere_minor > 0";
+    assert_eq!(store.run(noted).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
